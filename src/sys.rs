@@ -1,0 +1,77 @@
+//! The door to the kernel: the only place that names `rustix` and `nix`.
+//!
+//! Every function is one system call, or the few that make one meaning; a failed one says what was called as
+//! strace(1) would print it. Knows nothing of layers, images or stores.
+
+pub mod dir;
+
+use std::fmt;
+use std::io;
+
+use rustix::io::Errno;
+
+/// A system call that failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{call}: {}{}", describe(*.errno), Said(.said))]
+pub struct CallFailed {
+    /// The call with its arguments, as strace prints it: `openat(3, "etc", O_RDONLY)`.
+    pub call: String,
+    /// What the kernel answered.
+    pub errno: Errno,
+    /// What the kernel said besides, one line; empty where it said nothing.
+    pub said: String,
+}
+
+impl CallFailed {
+    /// Notes that `call` was answered with `errno`.
+    #[must_use]
+    pub fn new(call: impl Into<String>, errno: Errno) -> Self {
+        Self { call: call.into(), errno, said: String::new() }
+    }
+
+    /// Adds what the kernel's log says of it.
+    #[must_use]
+    pub fn saying(mut self, said: impl Into<String>) -> Self {
+        self.said = said.into();
+        self
+    }
+}
+
+impl From<CallFailed> for io::Error {
+    fn from(failed: CallFailed) -> Self {
+        let kind = io::Error::from(failed.errno).kind();
+        Self::new(kind, failed)
+    }
+}
+
+/// Returns the C library's sentence for `errno`, without Rust's "(os error N)".
+#[must_use]
+pub fn describe(errno: Errno) -> String {
+    let text = io::Error::from(errno).to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+struct Said<'a>(&'a str);
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, " ({})", self.0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_call_reads_as_strace_prints_it() {
+        let failed = CallFailed::new("mkdirat(3, \"etc\", 0755)", Errno::EXIST);
+        assert_eq!(failed.to_string(), "mkdirat(3, \"etc\", 0755): File exists");
+        let failed =
+            CallFailed::new("fsconfig(\"upper\", \"/x\")", Errno::INVAL).saying("Unknown parameter 'upper'");
+        assert_eq!(
+            failed.to_string(),
+            "fsconfig(\"upper\", \"/x\"): Invalid argument (Unknown parameter 'upper')"
+        );
+    }
+}

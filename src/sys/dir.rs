@@ -1,0 +1,315 @@
+//! An open directory, and what can be done beneath it.
+//!
+//! Names are single components and are never followed when they are symbolic links. Where a function takes a path, the
+//! kernel keeps it inside the directory (openat2(2)).
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self, AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
+use rustix::io::Errno;
+
+use super::CallFailed;
+
+pub use rustix::fs::{FileType, Stat};
+
+type Result<T> = std::result::Result<T, CallFailed>;
+
+/// An extended attribute: name and value.
+pub type Xattr = (Vec<u8>, Vec<u8>);
+
+/// Returns what kind of inode `stat` speaks of.
+#[must_use]
+pub fn kind(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+/// Whether `stat` is overlayfs' whiteout: a character device 0:0.
+#[must_use]
+pub fn is_whiteout(stat: &Stat) -> bool {
+    kind(stat) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
+/// A directory, held open. Its path is only for messages.
+#[derive(Debug)]
+pub struct Dir {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Dir {
+    /// Opens the directory at `path`, following symbolic links as any program does.
+    pub fn open(path: &Path) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = fs::open(path, flags, Mode::empty())
+            .map_err(|e| CallFailed::new(format!("open({path:?}, O_RDONLY|O_DIRECTORY)"), e))?;
+        Ok(Self { fd, path: path.to_owned() })
+    }
+
+    /// Returns where the directory was opened; for messages.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns a second handle of the same directory.
+    pub fn again(&self) -> Result<Self> {
+        let fd = rustix::io::fcntl_dupfd_cloexec(&self.fd, 0).map_err(|e| self.failed("dup", b"", e))?;
+        Ok(Self { fd, path: self.path.clone() })
+    }
+
+    /// Opens the directory `name`; ENOTDIR where it is something else.
+    pub fn open_dir(&self, name: &[u8]) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd =
+            fs::openat(&self.fd, name, flags, Mode::empty()).map_err(|e| self.failed("openat", name, e))?;
+        Ok(Self { fd, path: self.path.join(OsStr::from_bytes(name)) })
+    }
+
+    /// Opens the directory at `path` beneath this one; a symbolic link on the way is ELOOP.
+    pub fn open_beneath(&self, path: &[u8]) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        let fd = fs::openat2(&self.fd, path, flags, Mode::empty(), resolve)
+            .map_err(|e| self.failed("openat2", path, e))?;
+        Ok(Self { fd, path: self.path.join(OsStr::from_bytes(path)) })
+    }
+
+    /// Returns what `name` is; `None` where there is nothing.
+    pub fn stat(&self, name: &[u8]) -> Result<Option<Stat>> {
+        match fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(e) => Err(self.failed("fstatat", name, e)),
+        }
+    }
+
+    /// Returns what this directory itself is.
+    pub fn stat_self(&self) -> Result<Stat> {
+        fs::fstat(&self.fd).map_err(|e| self.failed("fstat", b"", e))
+    }
+
+    /// Returns the target of the symbolic link `name`.
+    pub fn read_link(&self, name: &[u8]) -> Result<Vec<u8>> {
+        let target =
+            fs::readlinkat(&self.fd, name, Vec::new()).map_err(|e| self.failed("readlinkat", name, e))?;
+        Ok(target.into_bytes())
+    }
+
+    /// Returns the names in this directory, but `.` and `..`, in no order.
+    pub fn names(&self) -> Result<Vec<Vec<u8>>> {
+        let failed = |e| self.failed("getdents64", b"", e);
+        let mut names = Vec::new();
+        for entry in fs::Dir::read_from(&self.fd).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name().to_bytes().to_owned();
+            if name != b"." && name != b".." {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Creates the directory `name`.
+    pub fn mkdir(&self, name: &[u8], mode: u32) -> Result<()> {
+        fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode)).map_err(|e| self.failed("mkdirat", name, e))
+    }
+
+    /// Creates the regular file `name`, open for writing; EEXIST where the name is taken.
+    pub fn create(&self, name: &[u8], mode: u32) -> Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = fs::openat(&self.fd, name, flags, Mode::from_raw_mode(mode))
+            .map_err(|e| self.failed("openat", name, e))?;
+        Ok(File::from(fd))
+    }
+
+    /// Opens the file `name` for reading.
+    pub fn open_file(&self, name: &[u8]) -> Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd =
+            fs::openat(&self.fd, name, flags, Mode::empty()).map_err(|e| self.failed("openat", name, e))?;
+        Ok(File::from(fd))
+    }
+
+    /// Creates the symbolic link `name` that says `target`.
+    pub fn symlink(&self, target: &[u8], name: &[u8]) -> Result<()> {
+        fs::symlinkat(target, &self.fd, name).map_err(|e| self.failed("symlinkat", name, e))
+    }
+
+    /// Creates the device, fifo or socket `name`; `device` is major and minor.
+    pub fn mknod(&self, name: &[u8], kind: FileType, mode: u32, device: (u32, u32)) -> Result<()> {
+        let device = fs::makedev(device.0, device.1);
+        fs::mknodat(&self.fd, name, kind, Mode::from_raw_mode(mode), device)
+            .map_err(|e| self.failed("mknodat", name, e))
+    }
+
+    /// Gives the inode `name` a second name, `new` in `to`; a symbolic link itself is linked, not its target.
+    pub fn link(&self, name: &[u8], to: &Self, new: &[u8]) -> Result<()> {
+        fs::linkat(&self.fd, name, &to.fd, new, AtFlags::empty()).map_err(|e| to.failed("linkat", new, e))
+    }
+
+    /// Removes `name`, which is no directory.
+    pub fn unlink(&self, name: &[u8]) -> Result<()> {
+        fs::unlinkat(&self.fd, name, AtFlags::empty()).map_err(|e| self.failed("unlinkat", name, e))
+    }
+
+    /// Removes the empty directory `name`.
+    pub fn rmdir(&self, name: &[u8]) -> Result<()> {
+        fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR).map_err(|e| self.failed("unlinkat", name, e))
+    }
+
+    /// Moves `name` to `new` in `to`; a file there is replaced.
+    pub fn rename(&self, name: &[u8], to: &Self, new: &[u8]) -> Result<()> {
+        fs::renameat(&self.fd, name, &to.fd, new).map_err(|e| to.failed("renameat", new, e))
+    }
+
+    /// Moves `name` to `new` in `to`; EEXIST where that is taken.
+    pub fn rename_to_free(&self, name: &[u8], to: &Self, new: &[u8]) -> Result<()> {
+        fs::renameat_with(&self.fd, name, &to.fd, new, fs::RenameFlags::NOREPLACE)
+            .map_err(|e| to.failed("renameat2", new, e))
+    }
+
+    /// Sets the owner of `name` itself, a symbolic link too. Clears setuid bits and capabilities (chown(2)).
+    pub fn chown(&self, name: &[u8], uid: u32, gid: u32) -> Result<()> {
+        let (uid, gid) = (fs::Uid::from_raw(uid), fs::Gid::from_raw(gid));
+        fs::chownat(&self.fd, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|e| self.failed("fchownat", name, e))
+    }
+
+    /// Sets the mode of `name`, which must be no symbolic link: fchmodat(2) would follow it.
+    pub fn chmod(&self, name: &[u8], mode: u32) -> Result<()> {
+        fs::chmodat(&self.fd, name, Mode::from_raw_mode(mode), AtFlags::empty())
+            .map_err(|e| self.failed("fchmodat", name, e))
+    }
+
+    /// Sets modification and access time of `name` itself.
+    pub fn set_times(&self, name: &[u8], seconds: i64, nanos: u32) -> Result<()> {
+        fs::utimensat(&self.fd, name, &both(seconds, nanos), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|e| self.failed("utimensat", name, e))
+    }
+
+    /// Sets the owner of this directory.
+    pub fn chown_self(&self, uid: u32, gid: u32) -> Result<()> {
+        chown(&self.fd, uid, gid).map_err(|e| self.failed("fchown", b"", e))
+    }
+
+    /// Sets the mode of this directory.
+    pub fn chmod_self(&self, mode: u32) -> Result<()> {
+        fs::fchmod(&self.fd, Mode::from_raw_mode(mode)).map_err(|e| self.failed("fchmod", b"", e))
+    }
+
+    /// Sets modification and access time of this directory.
+    pub fn set_times_self(&self, seconds: i64, nanos: u32) -> Result<()> {
+        set_times(&self.fd, seconds, nanos).map_err(|e| self.failed("futimens", b"", e))
+    }
+
+    /// Reads the extended attributes of this directory.
+    pub fn xattrs_self(&self) -> Result<Vec<Xattr>> {
+        xattrs(&self.fd).map_err(|e| self.failed("fgetxattr", b"", e))
+    }
+
+    /// Reads the extended attributes of `name` itself, a symbolic link or device too.
+    pub fn xattrs(&self, name: &[u8]) -> Result<Vec<Xattr>> {
+        let path = self.through_proc(name);
+        read_xattrs(|buf| fs::llistxattr(&path, buf), |key, buf| fs::lgetxattr(&path, key, buf))
+            .map_err(|e| self.failed("lgetxattr", name, e))
+    }
+
+    /// Sets one extended attribute of this directory.
+    pub fn set_xattr_self(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        fs::fsetxattr(&self.fd, key, value, fs::XattrFlags::empty())
+            .map_err(|e| self.failed("fsetxattr", b"", e))
+    }
+
+    /// Sets one extended attribute of `name` itself, a symbolic link or device too.
+    pub fn set_xattr(&self, name: &[u8], key: &[u8], value: &[u8]) -> Result<()> {
+        fs::lsetxattr(self.through_proc(name), key, value, fs::XattrFlags::empty())
+            .map_err(|e| self.failed("lsetxattr", name, e))
+    }
+
+    /// Removes an extended attribute of this directory; nothing happens where it has none.
+    pub fn remove_xattr_self(&self, key: &[u8]) -> Result<()> {
+        match fs::fremovexattr(&self.fd, key) {
+            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
+            Err(e) => Err(self.failed("fremovexattr", b"", e)),
+        }
+    }
+
+    /// Returns this directory's value of one extended attribute.
+    pub fn xattr_self(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        match grow(|buf| fs::fgetxattr(&self.fd, key, buf)) {
+            Ok(value) => Ok(Some(value)),
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
+            Err(e) => Err(self.failed("fgetxattr", b"", e)),
+        }
+    }
+
+    /// There is no setxattrat(2) before Linux 6.13. The magic link in /proc names this directory, and the last
+    /// component is not followed.
+    fn through_proc(&self, name: &[u8]) -> PathBuf {
+        Path::new("/proc/self/fd").join(self.fd.as_raw_fd().to_string()).join(OsStr::from_bytes(name))
+    }
+
+    fn failed(&self, call: &str, name: &[u8], errno: Errno) -> CallFailed {
+        CallFailed::new(format!("{call}({:?})", self.path.join(OsStr::from_bytes(name))), errno)
+    }
+}
+
+/// Sets the owner of an open file. Clears setuid bits and capabilities (chown(2)).
+pub fn chown(fd: impl AsFd, uid: u32, gid: u32) -> std::result::Result<(), Errno> {
+    fs::fchown(fd, Some(fs::Uid::from_raw(uid)), Some(fs::Gid::from_raw(gid)))
+}
+
+/// Sets modification and access time of an open file.
+pub fn set_times(fd: impl AsFd, seconds: i64, nanos: u32) -> std::result::Result<(), Errno> {
+    fs::futimens(fd, &both(seconds, nanos))
+}
+
+/// Reads the extended attributes of an open file.
+pub fn xattrs(fd: impl AsFd) -> std::result::Result<Vec<Xattr>, Errno> {
+    let fd = fd.as_fd();
+    read_xattrs(|buf| fs::flistxattr(fd, buf), |key, buf| fs::fgetxattr(fd, key, buf))
+}
+
+fn read_xattrs(
+    list: impl Fn(&mut [u8]) -> std::result::Result<usize, Errno>,
+    get: impl Fn(&[u8], &mut [u8]) -> std::result::Result<usize, Errno>,
+) -> std::result::Result<Vec<Xattr>, Errno> {
+    let names = match grow(list) {
+        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+        names => names?,
+    };
+    let keys = names.split(|&b| b == 0).filter(|key| !key.is_empty());
+    keys.map(|key| Ok((key.to_owned(), grow(|buf| get(key, buf))?))).collect()
+}
+
+/// Calls `read` with buffers that grow until the answer fits.
+fn grow(
+    read: impl Fn(&mut [u8]) -> std::result::Result<usize, Errno>,
+) -> std::result::Result<Vec<u8>, Errno> {
+    let mut buf = vec![0; 256];
+    loop {
+        match read(&mut buf) {
+            Ok(len) => {
+                buf.truncate(len);
+                return Ok(buf);
+            }
+            // XATTR_SIZE_MAX and XATTR_LIST_MAX are 64 KiB (linux/limits.h).
+            Err(Errno::RANGE) if buf.len() < 1 << 16 => buf.resize(buf.len() * 4, 0),
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+fn both(seconds: i64, nanos: u32) -> Timestamps {
+    let time = Timespec { tv_sec: seconds, tv_nsec: i64::from(nanos) };
+    Timestamps { last_access: time, last_modification: time }
+}
