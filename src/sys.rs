@@ -4,6 +4,8 @@
 //! strace(1) would print it. Knows nothing of layers, images or stores.
 
 pub mod dir;
+pub mod lock;
+pub mod tree;
 
 use std::fmt;
 use std::io;
