@@ -2,6 +2,20 @@
 //!
 //! Knows no filesystem and no whiteout: what a member's name means is for the stage that uses it.
 
+mod error;
+mod header;
+mod limits;
+mod member;
+mod number;
+mod pax;
+mod reader;
+mod sparse;
+mod stream;
+
+pub use error::Error;
+pub use limits::Limits;
+pub use reader::Reader;
+
 /// One member of a tar: everything its headers say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
