@@ -12,6 +12,9 @@ mod reader;
 mod sparse;
 mod stream;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::Error;
 pub use limits::Limits;
 pub use reader::Reader;

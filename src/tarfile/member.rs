@@ -82,10 +82,23 @@ fn kind(
 }
 
 /// Returns how many bytes follow a header; what no file can hold is refused.
+///
+/// A record is there for sizes beyond the field's eleven octal digits. One that contradicts the field without need would
+/// have two readers see two different tars (CVE-2025-62518).
 pub(super) fn size(record: Option<&[u8]>, field: &[u8]) -> Result<u64, Reason> {
-    let size = either(record, field).ok_or("its size is no number")?;
-    let size = i64::try_from(size).ok().and_then(|size| u64::try_from(size).ok());
-    size.ok_or_else(|| "its size does not fit".into())
+    const MOST_OCTAL: u64 = (1 << 33) - 1;
+    let Some(record) = record else { return length(number::field(field)) };
+    let size = length(number::decimal(record))?;
+    if size <= MOST_OCTAL && length(number::field(field)) != Ok(size) {
+        return Err("its header and its PAX records disagree about its size".into());
+    }
+    Ok(size)
+}
+
+fn length(number: Option<i128>) -> Result<u64, Reason> {
+    let number = number.ok_or("its size is no number")?;
+    let length = i64::try_from(number).ok().and_then(|number| u64::try_from(number).ok());
+    length.ok_or_else(|| "its size does not fit".into())
 }
 
 /// Numbers are never cut to 32 bits: 2^32 would be root's, and -1 means "leave as it is" to chown(2).

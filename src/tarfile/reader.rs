@@ -138,7 +138,7 @@ impl<R: BufRead> Reader<R> {
 
     /// Reads to the end of input, past whatever follows the tar, and returns the input.
     pub fn finish(mut self) -> Result<R, Error> {
-        while self.stream.skip(u64::MAX)? {}
+        self.stream.skip(u64::MAX)?;
         Ok(self.stream.input)
     }
 
