@@ -1,1 +1,7 @@
-//! (being written)
+//! Image archives.
+
+pub mod blob;
+pub mod decode;
+pub mod format;
+
+pub use blob::Blob;

@@ -1,0 +1,133 @@
+//! A blob's bytes as they lie in a file.
+//!
+//! Knows no tar and no JSON.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use super::decode::{Decoder, Expected};
+use crate::digest::Digest;
+
+/// A run of bytes of an open file.
+#[derive(Debug, Clone)]
+pub struct Extent {
+    pub(super) file: Arc<File>,
+    pub(super) start: u64,
+    pub(super) len: u64,
+}
+
+/// A blob as it is stored in the archive. Blobs share no file offset, so they can be read at the same time.
+#[derive(Debug)]
+pub struct Blob {
+    extent: Extent,
+    read: u64,
+    expected: Expected,
+    diff_id: Option<Digest>,
+}
+
+impl Extent {
+    /// Returns how many bytes it has.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether it has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl Blob {
+    /// Takes the bytes of `extent`, to be checked against `expected`.
+    pub(super) fn new(extent: Extent, expected: Expected) -> Self {
+        Self { extent, read: 0, expected, diff_id: None }
+    }
+
+    /// Takes all of `file`, of which nothing is expected.
+    pub fn of_file(file: File) -> io::Result<Self> {
+        let len = file.metadata()?.len();
+        Ok(Self::new(Extent { file: Arc::new(file), start: 0, len }, Expected::default()))
+    }
+
+    /// Notes that whoever decodes the blob compares its uncompressed bytes with `diff_id`.
+    pub(super) fn of_layer(mut self, diff_id: Digest) -> Self {
+        self.diff_id = Some(diff_id);
+        self
+    }
+
+    /// Returns how many bytes are stored.
+    #[must_use]
+    pub fn stored(&self) -> u64 {
+        self.extent.len
+    }
+}
+
+impl Read for Blob {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = self.extent.len - self.read;
+        let want = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
+        let n = self.extent.file.read_at(&mut buf[..want], self.extent.start + self.read)?;
+        if n == 0 && want > 0 {
+            let reason = "the archive was cut short while it was read";
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason));
+        }
+        self.read += n as u64;
+        Ok(n)
+    }
+}
+
+/// Decompresses `blob` by what its first bytes say, whatever a media type claims. No bytes at all are an empty tar.
+///
+/// A layer's blob must be compared with its diff id by whoever reads it: of an uncompressed one with that very digest
+/// nothing else is hashed here.
+pub fn decoder(blob: Blob) -> io::Result<Decoder> {
+    let (expected, diff_id) = (blob.expected, blob.diff_id);
+    let mut decoder = Decoder::new(Box::new(blob), expected)?;
+    if expected.digest.is_some() && expected.digest == diff_id {
+        decoder.leave_plain_digest();
+    }
+    Ok(decoder)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn blob(bytes: &[u8]) -> Blob {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[b"before", bytes, b"after"].concat()).unwrap();
+        let digest = Some(Digest::of(b"other"));
+        let extent = Extent { file: Arc::new(file), start: 6, len: bytes.len() as u64 };
+        Blob::new(extent, Expected { digest, size: None })
+    }
+
+    fn read(mut from: impl Read) -> io::Result<String> {
+        let mut text = String::new();
+        from.read_to_string(&mut text).map(|_| text)
+    }
+
+    #[test]
+    fn is_its_own_bytes_and_no_others() {
+        assert_eq!(read(blob(b"text")).unwrap(), "text");
+    }
+
+    #[test]
+    fn a_file_that_shrinks_is_an_error_and_no_end() {
+        let shrinking = blob(b"text");
+        shrinking.extent.file.set_len(8).unwrap();
+        assert_eq!(read(shrinking).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_plain_layer_whose_digest_is_its_diff_id_is_left_to_the_reader() {
+        assert_eq!(read(decoder(blob(b"text").of_layer(Digest::of(b"other"))).unwrap()).unwrap(), "text");
+        assert!(read(decoder(blob(b"text").of_layer(Digest::of(b"text"))).unwrap()).is_err());
+        assert!(read(decoder(blob(b"text")).unwrap()).is_err());
+    }
+}
