@@ -313,3 +313,45 @@ fn both(seconds: i64, nanos: u32) -> Timestamps {
     let time = Timespec { tv_sec: seconds, tv_nsec: i64::from(nanos) };
     Timestamps { last_access: time, last_modification: time }
 }
+
+impl Dir {
+    /// Opens the file at `path` for reading, wherever links lead that stay beneath this directory (EXDEV where one does
+    /// not); never waits for a fifo's writer.
+    pub fn open_file_beneath(&self, path: &[u8]) -> Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        loop {
+            match fs::openat2(&self.fd, path, flags, Mode::empty(), resolve) {
+                Ok(fd) => return Ok(File::from(fd)),
+                // Something was renamed meanwhile, and the kernel cannot tell whether `..` is still inside (openat2(2)).
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(e) => return Err(self.failed("openat2", path, e)),
+            }
+        }
+    }
+
+    /// Creates a file that has no name and is gone when it is closed.
+    pub fn create_unnamed(&self) -> Result<File> {
+        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+        match fs::openat(&self.fd, ".", flags, Mode::from_raw_mode(0o600)) {
+            Ok(fd) => Ok(File::from(fd)),
+            // Not every filesystem has O_TMPFILE (open(2)): NFS and FUSE do not.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT) => self.create_unlinked(),
+            Err(e) => Err(self.failed("openat", b".", e)),
+        }
+    }
+
+    fn create_unlinked(&self) -> Result<File> {
+        let name = format!(".spool-{}", std::process::id());
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = || fs::openat(&self.fd, name.as_str(), flags, Mode::from_raw_mode(0o600));
+        let opened = match open() {
+            // A process of this number was killed between the two calls.
+            Err(Errno::EXIST) => self.unlink(name.as_bytes()).ok().map_or(Err(Errno::EXIST), |()| open()),
+            opened => opened,
+        };
+        let fd = opened.map_err(|e| self.failed("openat", name.as_bytes(), e))?;
+        self.unlink(name.as_bytes())?;
+        Ok(File::from(fd))
+    }
+}
