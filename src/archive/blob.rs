@@ -70,8 +70,11 @@ impl Read for Blob {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let left = self.extent.len - self.read;
         let want = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
+        if want == 0 {
+            return Ok(0);
+        }
         let n = self.extent.file.read_at(&mut buf[..want], self.extent.start + self.read)?;
-        if n == 0 && want > 0 {
+        if n == 0 {
             let reason = "the archive was cut short while it was read";
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason));
         }

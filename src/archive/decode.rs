@@ -6,14 +6,11 @@
 use std::fmt;
 use std::io::{self, BufReader, Cursor, Read};
 
-use super::format::{Format, unsupported};
+use super::format::{Format, HEAD, unsupported};
 use crate::digest::{Digest, Hasher};
 
 /// What one read of the file takes; larger ones go past the buffer.
 const BUFFER: usize = 256 << 10;
-
-/// How many bytes tell a format: a tar's magic lies in its first header, which is one block.
-const HEAD: usize = 512;
 
 /// zstd's own default bound for streams (`ZSTD_WINDOWLOG_LIMIT_DEFAULT`): 128 MiB, what `--ultra -22` and `--long` write.
 const ZSTD_WINDOW_LOG: u32 = 27;

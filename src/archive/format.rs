@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// How many bytes tell a format: a tar's magic lies in its first header, which is one block.
+pub(super) const HEAD: usize = 512;
+
 /// How a blob is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {

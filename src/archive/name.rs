@@ -1,0 +1,88 @@
+//! The names of images, as Docker shows them.
+
+/// Docker's own bound for a name without its tag is 255 (distribution/reference, `RepositoryNameTotalLengthMax`), for a
+/// tag 128; a digest may stand instead of the tag.
+const LONGEST: usize = 255 + 1 + 128;
+
+/// A name that no image can have.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum BadName {
+    /// No name at all.
+    #[error("an image's name cannot be empty")]
+    Empty,
+    /// Longer than Docker and the registries take.
+    #[error("an image's name of {0} bytes is too long, {LONGEST} are the limit")]
+    Long(usize),
+    /// Something a terminal or a table would choke on.
+    #[error("'{}' is no image's name: it has a '{}'", .0.escape_debug(), .1.escape_debug())]
+    Character(String, char),
+    /// Something that means another thing on a command line.
+    #[error("'{0}' is no image's name: it starts with '{1}'")]
+    Start(String, char),
+}
+
+/// Returns `name` as Docker shows it: without the registry that is its default, and with a tag.
+///
+/// `docker.io/library/node` is `node:latest`. An OCI layout's `org.opencontainers.image.ref.name` often is a bare tag;
+/// it is taken for a name like any other, since there is no better one.
+pub fn normal(name: &str) -> Result<String, BadName> {
+    if name.is_empty() {
+        return Err(BadName::Empty);
+    }
+    if name.len() > LONGEST {
+        return Err(BadName::Long(name.len()));
+    }
+    if let Some(bad) = name.chars().find(|c| !c.is_ascii_graphic()) {
+        return Err(BadName::Character(name.to_owned(), bad));
+    }
+    // `@3` means an image by its number, `./a` and `/a` are files, and `-a` is an option.
+    if let Some(bad) = name.chars().next().filter(|c| !c.is_ascii_alphanumeric() && *c != '_') {
+        return Err(BadName::Start(name.to_owned(), bad));
+    }
+    let registries = ["docker.io/", "index.docker.io/"];
+    let short = registries.iter().find_map(|registry| name.strip_prefix(registry));
+    let short = short.map_or(name, |rest| rest.strip_prefix("library/").unwrap_or(rest));
+    let last = short.rsplit('/').next().unwrap_or(short);
+    if last.is_empty() {
+        return Err(BadName::Character(name.to_owned(), '/'));
+    }
+    Ok(if last.contains([':', '@']) { short.to_owned() } else { format!("{short}:latest") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normalises_as_docker_does() {
+        for (name, shown) in [
+            ("node", "node:latest"),
+            ("node:20-slim", "node:20-slim"),
+            ("docker.io/library/node:20", "node:20"),
+            ("docker.io/grafana/grafana", "grafana/grafana:latest"),
+            ("index.docker.io/library/node", "node:latest"),
+            ("localhost:5000/app", "localhost:5000/app:latest"),
+            ("quay.io/a/b:0.1", "quay.io/a/b:0.1"),
+            ("library/node", "library/node:latest"),
+            ("v1", "v1:latest"),
+            ("hello@sha256:03b62250a3cb", "hello@sha256:03b62250a3cb"),
+        ] {
+            assert_eq!(normal(name).as_deref(), Ok(shown));
+            assert_eq!(normal(shown).as_deref(), Ok(shown), "twice");
+        }
+    }
+
+    #[test]
+    fn refuses_what_no_image_is_called() {
+        for (name, reason) in [
+            ("", "an image's name cannot be empty"),
+            ("docker.io/library/", "'docker.io/library/' is no image's name: it has a '/'"),
+            ("a\u{1b}[31m", "'a\\u{1b}[31m' is no image's name: it has a '\\u{1b}'"),
+            ("@1", "'@1' is no image's name: it starts with '@'"),
+            ("a b", "'a b' is no image's name: it has a ' '"),
+        ] {
+            assert_eq!(normal(name).unwrap_err().to_string(), reason);
+        }
+        assert_eq!(normal(&"x".repeat(400)), Err(BadName::Long(400)));
+    }
+}
