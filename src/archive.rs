@@ -1,4 +1,7 @@
-//! Image archives.
+//! Image archives: from a file, a directory or standard input to images, their configs and their layers' bytes.
+//!
+//! What `docker save`, OCI layouts and their many cousins hold, read in place: an archive is indexed by its headers, and a
+//! layer is read where it lies. Knows no store and no overlayfs.
 
 pub mod blob;
 pub mod decode;
@@ -6,8 +9,69 @@ pub mod format;
 pub mod name;
 pub mod platform;
 
+mod choose;
 mod docker;
+mod error;
+mod files;
+mod images;
+mod index;
 mod json;
 mod oci;
+mod source;
 
-pub use blob::Blob;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+pub use blob::{Blob, decoder};
+pub use choose::{Choice, ImageRef, Listed};
+pub use decode::{Damaged, Decoder};
+pub use error::Error;
+pub use images::{Image, Layer};
+pub use platform::Platform;
+pub use source::Source;
+
+use files::Files;
+
+/// An archive that lies open.
+#[derive(Debug)]
+pub struct Archive {
+    files: Files,
+    images: Vec<Image>,
+}
+
+impl Archive {
+    /// Opens an archive and reads which images it holds, but none of their layers.
+    ///
+    /// What cannot be read in place, because it is compressed as a whole or comes through a pipe, is kept in a file
+    /// without a name in the directory `spool`.
+    pub fn open(source: &Source, spool: &Path) -> Result<Self, Error> {
+        let files = source.files(spool)?;
+        let images = images::images(&files)?;
+        Ok(Self { files, images })
+    }
+
+    /// Returns the images in the order in which `@N` counts them: never none.
+    #[must_use]
+    pub fn images(&self) -> &[Image] {
+        &self.images
+    }
+
+    /// Returns the one image that `choice` means.
+    pub fn choose(&self, choice: &Choice) -> Result<&Image, Error> {
+        choose::one(&self.images, choice)
+    }
+
+    /// Returns every image that `choice` means; of an image for several platforms, the one for this machine.
+    pub fn choose_all(&self, choice: &Choice) -> Result<Vec<&Image>, Error> {
+        choose::all(&self.images, choice)
+    }
+
+    /// Opens a layer's blob; decompress it with [`decoder`].
+    pub fn open_layer(&self, layer: &Layer) -> Result<Blob, Error> {
+        let absent = || Error::Damaged(format!("'{}' is not in the archive", layer.file.escape_debug()));
+        let extent = self.files.find(&layer.file)?.ok_or_else(absent)?;
+        Ok(Blob::new(extent, layer.expected).of_layer(layer.diff_id))
+    }
+}

@@ -1,0 +1,76 @@
+//! The files of an archive: names and where their bytes lie.
+//!
+//! Knows no image: what the files mean is for others.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use super::blob::{Blob, Extent};
+use super::decode::Expected;
+use super::error::Error;
+use super::index::{Index, Unusable, normal};
+use crate::sys::dir::Dir;
+
+/// A JSON document beyond this is no image's (the OCI distribution-spec asks registries for 4 MiB).
+const LONGEST_DOCUMENT: u64 = 4 << 20;
+
+/// The files of an archive.
+#[derive(Debug)]
+pub(super) enum Files {
+    /// Members of a tar that is read in place.
+    Tar(Index),
+    /// Files in a directory that lies open.
+    Folder(Dir),
+}
+
+impl Files {
+    /// Returns where the bytes of the file `name` lie, links followed; `None` where there is none.
+    pub(super) fn find(&self, name: &str) -> Result<Option<Extent>, Error> {
+        let path = normal(b"", name.as_bytes()).ok_or_else(|| Unusable::LeadsOut.of(name))?;
+        match self {
+            Self::Tar(index) => index.find(path).map_err(|fault| fault.of(name)),
+            Self::Folder(dir) => find_in(dir, name, &path),
+        }
+    }
+
+    /// Returns the whole of the document `name`.
+    pub(super) fn document(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let Some(extent) = self.find(name)? else { return Ok(None) };
+        read(name, extent).map(Some)
+    }
+
+    /// Whether this is a root filesystem, not an archive of any.
+    pub(super) fn is_root_filesystem(&self) -> bool {
+        match self {
+            Self::Tar(index) => index.is_root_filesystem(),
+            Self::Folder(_) => false,
+        }
+    }
+}
+
+/// Reads a document whole.
+pub(super) fn read(name: &str, extent: Extent) -> Result<Vec<u8>, Error> {
+    if extent.len > LONGEST_DOCUMENT {
+        let name = name.escape_debug();
+        return Err(Error::Damaged(format!("{name}: {} bytes are too long for a document", extent.len)));
+    }
+    let mut text = Vec::with_capacity(usize::try_from(extent.len).unwrap_or_default());
+    Blob::new(extent, Expected::default()).read_to_end(&mut text).map_err(Error::reading)?;
+    Ok(text)
+}
+
+fn find_in(dir: &Dir, name: &str, path: &[u8]) -> Result<Option<Extent>, Error> {
+    let file = match dir.open_file_beneath(path).map_err(io::Error::from) {
+        Ok(file) => file,
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(e) if e.kind() == io::ErrorKind::CrossesDevices => return Err(Unusable::LeadsOut.of(name)),
+        Err(e) => return Err(Error::reading(e)),
+    };
+    let stat = file.metadata().map_err(Error::reading)?;
+    if !stat.is_file() {
+        return Err(Error::Damaged(format!("'{}' is no regular file", name.escape_debug())));
+    }
+    Ok(Some(Extent { file: Arc::new(file), start: 0, len: stat.len() }))
+}
