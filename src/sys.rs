@@ -3,9 +3,14 @@
 //! Every function is one system call, or the few that make one meaning; a failed one says what was called as
 //! strace(1) would print it. Knows nothing of layers, images or stores.
 
+pub mod caps;
 pub mod dir;
 pub mod lock;
 pub mod tree;
+pub mod kmsg;
+pub mod mount;
+pub mod probe;
+pub mod script;
 
 use std::fmt;
 use std::io;
@@ -39,10 +44,17 @@ impl CallFailed {
     }
 }
 
+impl CallFailed {
+    /// Returns what kind of error it is, for those who know no errno.
+    #[must_use]
+    pub fn kind(&self) -> io::ErrorKind {
+        io::Error::from(self.errno).kind()
+    }
+}
+
 impl From<CallFailed> for io::Error {
     fn from(failed: CallFailed) -> Self {
-        let kind = io::Error::from(failed.errno).kind();
-        Self::new(kind, failed)
+        Self::new(failed.kind(), failed)
     }
 }
 

@@ -1,0 +1,191 @@
+//! Carries a plan out, and looks at what came of it.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use super::error::{Error, Role, Shown};
+use super::explain;
+use super::inuse::{self, InUse};
+use super::plan::{Access, Method, Plan};
+use super::script::{Script, TARGET, TREE};
+use super::table::{self, OverlayMount};
+use crate::sys::CallFailed;
+use crate::sys::caps::{self, TO_MOUNT};
+use crate::sys::dir::Dir;
+use crate::sys::kmsg;
+use crate::sys::mount::{self, Pinned};
+use crate::sys::probe::{self, Absent, Layers};
+use crate::sys::script::{Call, Slot, Slots};
+
+/// Where a mount shall appear: opened once, so that nobody can put another directory in its place.
+#[derive(Debug)]
+pub struct Target {
+    dir: Pinned,
+    path: PathBuf,
+}
+
+impl Target {
+    /// Pins the directory at `path`; one that shows an overlay already is refused, since the kernel would stack the new
+    /// one on it without a word.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let dir = super::check::pin(Role::Target, path)?;
+        let path = dir.path()?;
+        let id = dir.mount_id()?;
+        let mounts = table::mounts()?;
+        let here = mounts.iter().find(|mount| mount.id == id && mount.target == path);
+        if let Some(overlay) = here.and_then(OverlayMount::of) {
+            let source_shown = overlay.source.to_string_lossy().into_owned();
+            return Err(Error::Mounted { target: path, source_shown });
+        }
+        Ok(Self { dir, path })
+    }
+
+    /// Returns the absolute path, free of symbolic links.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// A mount that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mounted {
+    /// Its id, as in mountinfo.
+    pub mount_id: u64,
+    /// Where it is.
+    pub target: PathBuf,
+    /// How the layers were handed over.
+    pub method: Method,
+    /// What the kernel's log says of it; other mounts' sentences may be among them.
+    pub warnings: Vec<String>,
+}
+
+/// Mounts `plan` on `target`: what appears there is what was asked for, or nothing does.
+pub fn perform(plan: &Plan, target: &Target) -> Result<Mounted, Error> {
+    let lacking = caps::missing(TO_MOUNT);
+    if !lacking.is_empty() {
+        return Err(Error::Capabilities(lacking));
+    }
+    let method = choose(plan)?;
+    let script = Script::of(plan, method)?;
+    let sure = inuse::refuse(plan)?;
+    let log = kmsg::Mark::now();
+    let mut slots = Slots::new();
+    slots.put(TARGET, again(&target.dir)?);
+    let made = run(&script, plan, &mut slots).and_then(|()| {
+        let tree = slots.get(TREE)?;
+        let undo = Undo(tree);
+        look(plan, &script, tree)?;
+        let warnings = log.since();
+        sure_after_all(plan, sure, &warnings)?;
+        let mount_id = mount::mount_id(tree)?;
+        undo.keep();
+        Ok(Mounted { mount_id, target: target.path.clone(), method, warnings })
+    });
+    made.map_err(|error| explain::explain(error, plan, &log.since()))
+}
+
+/// Returns the method that is asked for, or the first that this kernel takes.
+pub fn choose(plan: &Plan) -> Result<Method, Error> {
+    let first = plan.lowers.first().ok_or(Error::NoLower)?;
+    let layers =
+        probe::layers(&Dir::open(&first.path)?).map_err(|failed| match Absent::from_errno(failed.errno) {
+            Some(Absent::Overlay) => Error::NoOverlay,
+            Some(Absent::NewCalls) => Error::TooOld,
+            Some(Absent::Permission) | None => Error::Kernel(failed),
+        })?;
+    match (plan.method, layers) {
+        (None, Layers::Handles) => Ok(Method::Fd),
+        (None, Layers::Strings) => Ok(Method::Path),
+        (None, Layers::Page) => Ok(Method::ProcFd),
+        (Some(Method::Fd), Layers::Strings | Layers::Page) => Err(Error::NoMethod(Method::Fd)),
+        (Some(Method::Path), Layers::Page) => Err(Error::NoMethod(Method::Path)),
+        (Some(method), _) => Ok(method),
+    }
+}
+
+fn again(dir: impl AsFd) -> Result<OwnedFd, Error> {
+    Ok(dir.as_fd().try_clone_to_owned()?)
+}
+
+/// Makes the calls. A script with a mount namespace of its own runs in a thread, which takes that namespace with it.
+fn run(script: &Script, plan: &Plan, slots: &mut Slots) -> Result<(), Error> {
+    if !script.private {
+        return steps(script, plan, slots);
+    }
+    thread::scope(|scope| {
+        let thread = thread::Builder::new()
+            .name("mount".to_owned())
+            .spawn_scoped(scope, || steps(script, plan, slots))?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn steps(script: &Script, plan: &Plan, slots: &mut Slots) -> Result<(), Error> {
+    make(&script.build, slots)?;
+    look(plan, script, slots.get(script.look)?)?;
+    make(&script.attach, slots)
+}
+
+fn make(calls: &[Call], slots: &mut Slots) -> Result<(), Error> {
+    calls.iter().try_for_each(|call| call.make(slots)).map_err(Error::Kernel)
+}
+
+/// Compares the mount with the plan. One that is nowhere yet is not in mountinfo: of it only statfs(2) tells.
+fn look(plan: &Plan, script: &Script, tree: &OwnedFd) -> Result<(), Error> {
+    let frozen = |said| match &plan.access {
+        Access::Writable { work, .. } => Error::Frozen { work: work.clone(), said },
+        Access::ReadOnly | Access::Tmpfs { .. } => Error::Mismatch("it is read-only".to_owned()),
+    };
+    let writable = plan.access != Access::ReadOnly;
+    if writable && !plan.options.read_only() && mount::is_read_only(tree)? {
+        return Err(frozen(Vec::new()));
+    }
+    let id = mount::mount_id(tree)?;
+    let Some(found) = table::mounts()?.into_iter().find(|mount| mount.id == id) else { return Ok(()) };
+    let Some(found) = OverlayMount::of(&found) else {
+        return Err(Error::Mismatch(format!("a {} on {}", found.filesystem, Shown(&found.target))));
+    };
+    if found.lowers.len() != script.lowers {
+        return Err(Error::Mismatch(format!("{} layers of {}", found.lowers.len(), script.lowers)));
+    }
+    if found.upper.is_some() != writable || found.work.is_some() != writable {
+        return Err(Error::Mismatch("not with the upper directory that was asked for".to_owned()));
+    }
+    if writable && found.frozen && !plan.options.read_only() {
+        return Err(frozen(Vec::new()));
+    }
+    Ok(())
+}
+
+/// Where it could not be asked before whether the upper directory is in use, the kernel's log is the last to know.
+fn sure_after_all(plan: &Plan, sure: InUse, warnings: &[String]) -> Result<(), Error> {
+    let warned = warnings.iter().any(|said| said.contains("is in-use as upperdir/workdir of another mount"));
+    match (&plan.access, sure) {
+        (Access::Writable { upper, .. }, InUse::Unknown) if warned => {
+            Err(Error::InUse { role: Role::Upper, path: upper.clone(), by: None })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Takes a mount away again unless it is kept.
+#[must_use]
+struct Undo<'a>(&'a OwnedFd);
+
+impl Undo<'_> {
+    fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        // Nothing more can be done here, and the error that leads here is the one to be told.
+        let _gone: Result<(), CallFailed> = mount::detach(self.0);
+    }
+}
+
+#[expect(dead_code, reason = "being written")]
+fn slot(_: Slot) {}

@@ -1,0 +1,207 @@
+//! What the kernel knows of mounts: filesystem contexts, identities, states, and taking mounts away.
+//!
+//! The calls that make up one mount are values (`script.rs`), so that what is printed is what is done.
+
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self, AtFlags, Mode, OFlags, StatVfsMountFlags, StatxFlags};
+use rustix::io::Errno;
+use rustix::mount::{self, FsOpenFlags, UnmountFlags};
+
+use super::CallFailed;
+
+/// Flags of one mount: `ro`, `nodev`, `nosuid`…
+pub use rustix::mount::MountAttrFlags as Attributes;
+
+type Result<T> = std::result::Result<T, CallFailed>;
+
+/// The bytes of options that mount(2) takes: a page less the closing NUL. What is longer is cut without a word
+/// (copy_mount_options in fs/namespace.c).
+pub const OPTION_PAGE: usize = 4095;
+
+/// The bytes that fsconfig(2) takes as a string: longer ones are EINVAL (strndup_user of 256 in fs/fsopen.c).
+pub const FSCONFIG_STRING: usize = 255;
+
+/// A filesystem that is being put together: fsopen(2).
+#[derive(Debug)]
+pub struct FsContext {
+    fd: OwnedFd,
+    filesystem: String,
+}
+
+impl FsContext {
+    /// Opens a context for `filesystem`.
+    pub fn open(filesystem: &str) -> Result<Self> {
+        let fd = mount::fsopen(filesystem, FsOpenFlags::FSOPEN_CLOEXEC)
+            .map_err(|e| CallFailed::new(format!("fsopen({filesystem:?}, FSOPEN_CLOEXEC)"), e))?;
+        Ok(Self { fd, filesystem: filesystem.to_owned() })
+    }
+
+    /// Sets an option that has no value.
+    pub fn set_flag(&self, key: &str) -> Result<()> {
+        mount::fsconfig_set_flag(self.fd.as_fd(), key)
+            .map_err(|e| self.failed(&format!("FSCONFIG_SET_FLAG, {key:?}"), e))
+    }
+
+    /// Sets an option.
+    pub fn set(&self, key: &str, value: &str) -> Result<()> {
+        mount::fsconfig_set_string(self.fd.as_fd(), key, value)
+            .map_err(|e| self.failed(&format!("FSCONFIG_SET_STRING, {key:?}, {value:?}"), e))
+    }
+
+    /// Sets an option to an open directory.
+    pub fn set_fd(&self, key: &str, fd: impl AsFd) -> Result<()> {
+        mount::fsconfig_set_fd(self.fd.as_fd(), key, fd)
+            .map_err(|e| self.failed(&format!("FSCONFIG_SET_FD, {key:?}"), e))
+    }
+
+    /// Makes the filesystem, mounted nowhere yet.
+    pub fn create(&self) -> Result<()> {
+        mount::fsconfig_create(self.fd.as_fd()).map_err(|e| self.failed("FSCONFIG_CMD_CREATE", e))
+    }
+
+    fn failed(&self, what: &str, errno: Errno) -> CallFailed {
+        let call = format!("fsconfig({}, {what})", self.filesystem);
+        CallFailed::new(call, errno).saying(said(&self.fd))
+    }
+}
+
+/// Reads what the kernel noted in a filesystem context: lines such as `e overlay: Unknown parameter 'x'`, without
+/// the level and the filesystem's name.
+pub(super) fn said(context: &OwnedFd) -> String {
+    let mut all = Vec::new();
+    let mut line = [0; 1024];
+    // Each read(2) gives one message; ENODATA when there is none left.
+    while let Ok(len) = rustix::io::read(context, &mut line) {
+        let text = String::from_utf8_lossy(&line[..len]).trim().to_owned();
+        let text = text.split_once(": ").map_or(text.as_str(), |(_, rest)| rest).to_owned();
+        if len == 0 || all.contains(&text) {
+            break;
+        }
+        all.push(text);
+    }
+    all.join("; ")
+}
+
+/// A directory that is pinned but not opened: nobody can swap it for another below us.
+#[derive(Debug)]
+pub struct Pinned {
+    fd: OwnedFd,
+}
+
+impl AsFd for Pinned {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Pinned {
+    /// Pins the directory at `path`, following symbolic links.
+    pub fn open(path: &Path) -> Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = fs::open(path, flags, Mode::empty())
+            .map_err(|e| CallFailed::new(format!("open({path:?}, O_PATH|O_DIRECTORY)"), e))?;
+        Ok(Self { fd })
+    }
+
+    /// Returns the path of the directory now; it ends in ` (deleted)` where it has been removed.
+    pub fn path(&self) -> Result<PathBuf> {
+        let link = self.through_proc();
+        std::fs::read_link(&link).map_err(|e| {
+            let errno = Errno::from_io_error(&e).unwrap_or(Errno::IO);
+            CallFailed::new(format!("readlink({link:?})"), errno)
+        })
+    }
+
+    /// Returns a path that names this directory and no other, for calls that take only a path.
+    #[must_use]
+    pub fn through_proc(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))
+    }
+
+    /// Returns the inode.
+    pub fn stat(&self) -> Result<fs::Stat> {
+        fs::fstat(&self.fd).map_err(|e| CallFailed::new("fstat", e))
+    }
+
+    /// Returns the id of the mount that the directory was reached by, as in mountinfo.
+    pub fn mount_id(&self) -> Result<u64> {
+        mount_id(&self.fd)
+    }
+
+    /// Returns the state of the filesystem it lies on.
+    pub fn filesystem(&self) -> Result<Filesystem> {
+        let failed = |e| CallFailed::new("fstatfs", e);
+        let kind = fs::fstatfs(&self.fd).map_err(failed)?;
+        Ok(Filesystem {
+            // The magic is a u32 that the C library keeps in a signed long.
+            magic: u64::try_from(kind.f_type).unwrap_or_default(),
+            read_only: is_read_only(&self.fd)?,
+        })
+    }
+}
+
+/// What statfs(2) says of a filesystem.
+#[derive(Debug, Clone, Copy)]
+pub struct Filesystem {
+    /// Its magic number (linux/magic.h).
+    pub magic: u64,
+    /// Whether it, or the mount it was reached by, cannot be written.
+    pub read_only: bool,
+}
+
+/// Returns the id of the mount that `fd` was reached by, as in mountinfo.
+pub fn mount_id(fd: impl AsFd) -> Result<u64> {
+    let call = |e| CallFailed::new("statx(STATX_MNT_ID)", e);
+    let found = fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map_err(call)?;
+    // Since Linux 5.8; an older kernel leaves the bit unset.
+    if found.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
+        return Err(call(Errno::NOSYS));
+    }
+    Ok(found.stx_mnt_id)
+}
+
+/// Whether the filesystem of `fd`, or the mount it was reached by, is read-only.
+pub fn is_read_only(fd: impl AsFd) -> Result<bool> {
+    let state = fs::fstatvfs(fd).map_err(|e| CallFailed::new("fstatfs", e))?;
+    Ok(state.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+/// Takes away the top-most mount at `target`; `lazily`: at once for new users, for real when the last one has gone.
+/// A symbolic link at `target` is not followed.
+pub fn unmount(target: &Path, lazily: bool) -> Result<()> {
+    let lazy = if lazily { UnmountFlags::DETACH } else { UnmountFlags::empty() };
+    let shown = if lazily { "UMOUNT_NOFOLLOW|MNT_DETACH" } else { "UMOUNT_NOFOLLOW" };
+    mount::unmount(target, lazy | UnmountFlags::NOFOLLOW)
+        .map_err(|e| CallFailed::new(format!("umount2({target:?}, {shown})"), e))
+}
+
+/// Takes away, lazily, the mount that `fd` is the root of.
+pub fn detach(fd: impl AsFd) -> Result<()> {
+    let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
+    // The magic link is what has to be followed here, so no UMOUNT_NOFOLLOW.
+    mount::unmount(path.as_str(), UnmountFlags::DETACH)
+        .map_err(|e| CallFailed::new(format!("umount2({path:?}, MNT_DETACH)"), e))
+}
+
+/// Moves this thread into a mount namespace of its own that no mount leaves and that receives the unmounts of the
+/// old one. Not to be undone, and refused where other threads share the working directory.
+pub fn own_mount_namespace() -> Result<()> {
+    use super::script::{Call, Slots};
+    let mut none = Slots::new();
+    Call::Unshare.make(&mut none)?;
+    Call::Enslave.make(&mut none)
+}
+
+/// Reads a file under /proc that may vanish with its process: `None` where it has, or may not be seen.
+pub fn read_proc(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
+    match std::fs::read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => Ok(None),
+        // ESRCH and EINVAL: the process has ended, or left its mount namespace.
+        Err(e) if matches!(e.raw_os_error(), Some(3 | 22)) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
