@@ -12,7 +12,11 @@ pub mod perform;
 pub mod plan;
 mod script;
 pub mod table;
+pub mod tidy;
+pub mod unmount;
 
 pub use error::{Class, Error};
 pub use perform::{Mounted, Target, perform};
 pub use plan::{Access, Lower, Method, Plan};
+pub use tidy::tidy_work;
+pub use unmount::unmount;

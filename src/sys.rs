@@ -15,7 +15,7 @@ pub mod script;
 use std::fmt;
 use std::io;
 
-use rustix::io::Errno;
+pub use rustix::io::Errno;
 
 /// A system call that failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -44,17 +44,10 @@ impl CallFailed {
     }
 }
 
-impl CallFailed {
-    /// Returns what kind of error it is, for those who know no errno.
-    #[must_use]
-    pub fn kind(&self) -> io::ErrorKind {
-        io::Error::from(self.errno).kind()
-    }
-}
-
 impl From<CallFailed> for io::Error {
     fn from(failed: CallFailed) -> Self {
-        Self::new(failed.kind(), failed)
+        let kind = io::Error::from(failed.errno).kind();
+        Self::new(kind, failed)
     }
 }
 

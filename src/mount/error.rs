@@ -193,7 +193,7 @@ impl Error {
             Self::InUse { by: None, .. } => {
                 "its mount is in another namespace, or was unmounted lazily and has open files".to_owned()
             }
-            Self::Volatile { marker, .. } => format!("to use it nevertheless: rmdir {}", quoted(marker)),
+            Self::Volatile { marker, .. } => format!("to use it nevertheless: rm -r {}", quoted(marker)),
             Self::Mounted { target, .. } => format!("ovlctl umount {}", quoted(target)),
             Self::Page { .. } => "use another --method: all others take 500 layers".to_owned(),
             Self::NoMethod(_) => "leave --method out: one that works is found by trying".to_owned(),

@@ -1,9 +1,239 @@
-//! errno and plan become the sentence that the user needs.
+//! errno and the kernel's own words become the sentence that the user needs.
+//!
+//! What a plan can be told beforehand, `check` has told; this is for the rest, and for what changed in between.
 
-use super::error::Error;
-use super::plan::Plan;
+use super::error::{Class, Error};
+use crate::sys::{CallFailed, Errno};
 
-/// Finds out what the kernel meant.
-pub(super) fn explain(error: Error, _plan: &Plan, _said: &[String]) -> Error {
-    error
+/// Explains a call that failed, with what overlayfs wrote to the kernel's log meanwhile.
+pub(super) fn explain(error: Error, log: &[String]) -> Error {
+    if let Error::Frozen { work, .. } = error {
+        return Error::Frozen { work, said: log.to_vec() };
+    }
+    let Error::Kernel(failed) = error else { return error };
+    explain_call(failed, log)
+}
+
+fn explain_call(failed: CallFailed, log: &[String]) -> Error {
+    let words = std::iter::once(&failed.said).chain(log);
+    if let Some(why) = words.filter_map(|said| by_words(said)).next() {
+        return why.of(failed);
+    }
+    match by_errno(&failed) {
+        Some(why) => why.of(failed),
+        // One sentence of the log is better than none; it may be another mount's, so it is only quoted.
+        None => Error::Kernel(match log.first() {
+            Some(said) if failed.said.is_empty() => failed.saying(said.as_str()),
+            _ => failed,
+        }),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Why {
+    reason: String,
+    hint: Option<&'static str>,
+    class: Class,
+}
+
+impl Why {
+    fn of(self, failed: CallFailed) -> Error {
+        Error::Explained {
+            reason: self.reason,
+            hint: self.hint.map(str::to_owned),
+            class: self.class,
+            failed,
+        }
+    }
+}
+
+/// What overlayfs says (fs/overlayfs/super.c, params.c), what it means, what helps.
+const SAYINGS: &[(&str, &str, Option<&str>, Class)] = &[
+    (
+        "maximum fs stacking depth exceeded",
+        "a directory lies on an overlay over an overlay: the kernel stacks two at most",
+        None,
+        Class::Unsupported,
+    ),
+    (
+        "failed to verify upper root origin",
+        "the upper directory belongs to other lower directories, as its index says",
+        Some("mount it over the same ones, or with -o index=off"),
+        Class::Failed,
+    ),
+    (
+        "failed to verify index dir",
+        "the work directory belongs to another upper directory, as its index says",
+        Some("give an empty --work directory, or -o index=off"),
+        Class::Failed,
+    ),
+    (
+        "is in-use as upperdir/workdir of another mount, mount with",
+        "a directory is the upper or work directory of another overlay",
+        None,
+        Class::InUse,
+    ),
+    (
+        "with incompat feature",
+        "the work directory was left by a mount with a feature that this kernel does not know",
+        Some("ls the folder work/incompat in the work directory"),
+        Class::Unsupported,
+    ),
+    ("overlapping lowerdir path", "one of the directories lies inside another", None, Class::Failed),
+    ("conflicting lowerdir path", "two of the directories are the same", None, Class::Failed),
+    (
+        "must reside under the same mount",
+        "the work directory does not lie in the same mount as the upper directory",
+        None,
+        Class::Failed,
+    ),
+    ("upper fs is r/o", "the upper directory is read-only", None, Class::Failed),
+    (
+        "not supported as upperdir",
+        "the upper directory's filesystem cannot hold one",
+        Some("give --upper a directory on ext4, xfs or btrfs"),
+        Class::Unsupported,
+    ),
+    ("too many lower directories", "there are too many layers for overlayfs", None, Class::Unsupported),
+    (
+        "failed to clone lowerpath",
+        "this kernel does not take such a mount as a layer",
+        Some("try --method path"),
+        Class::Unsupported,
+    ),
+];
+
+fn by_words(said: &str) -> Option<Why> {
+    let known = SAYINGS.iter().find(|(saying, ..)| said.contains(saying));
+    if let Some(&(_, reason, hint, class)) = known {
+        return Some(Why { reason: reason.to_owned(), hint, class });
+    }
+    let (reason, class) = if let Some(option) = after(said, "Unknown parameter ") {
+        (format!("this kernel's overlayfs has no option {option}"), Class::Unsupported)
+    } else if let Some(option) = after(said, "unrecognized mount option ") {
+        (format!("this kernel's overlayfs does not take {option}"), Class::Unsupported)
+    } else if let Some(option) = after(said, "Bad value for ") {
+        (format!("bad value for option {option}"), Class::Failed)
+    } else {
+        (format!("conflicting options: {}", after(said, "conflicting options: ")?), Class::Failed)
+    };
+    Some(Why { reason, hint: None, class })
+}
+
+fn after<'a>(said: &'a str, start: &str) -> Option<&'a str> {
+    said.find(start).map(|at| &said[at + start.len()..])
+}
+
+fn by_errno(failed: &CallFailed) -> Option<Why> {
+    let call = failed.call.split('(').next().unwrap_or_default();
+    let (reason, hint, class) = match (call, failed.errno) {
+        (_, Errno::MFILE | Errno::NFILE) => ("too many open files", Some("ulimit -n 4096"), Class::Failed),
+        (_, Errno::NOMEM) => ("out of memory", None, Class::Failed),
+        ("fsopen", Errno::PERM) | ("unshare" | "fsmount" | "move_mount", Errno::PERM) => (
+            "not permitted to mount",
+            Some("CAP_SYS_ADMIN is needed, and no sandbox that forbids it"),
+            Class::Failed,
+        ),
+        ("move_mount" | "mount", Errno::NOSPC) => {
+            ("too many mounts in this namespace", Some("sysctl fs.mount-max"), Class::Failed)
+        }
+        ("unshare", Errno::NOSPC) => {
+            ("too many mount namespaces", Some("sysctl user.max_mnt_namespaces"), Class::Failed)
+        }
+        ("fsconfig" | "mount", Errno::LOOP) => {
+            ("one of the directories is, or lies inside, another", None, Class::Failed)
+        }
+        ("fsconfig" | "mount", Errno::STALE) => {
+            let hint = "mount it over the same ones, or with -o index=off";
+            ("the upper directory belongs to other lower directories", Some(hint), Class::Failed)
+        }
+        ("fsconfig" | "mount", Errno::BUSY) => {
+            ("a directory is the upper or work directory of another overlay", None, Class::InUse)
+        }
+        ("mount", Errno::TOOBIG) => {
+            let hint = "use another --method: all others take 500 layers";
+            ("the layers' names are longer than what mount(2) takes", Some(hint), Class::Unsupported)
+        }
+        _ => return None,
+    };
+    Some(Why { reason: reason.to_owned(), hint, class })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explained(call: &str, errno: Errno, said: &str, log: &[&str]) -> (String, Class) {
+        let log: Vec<String> = log.iter().map(|&line| line.to_owned()).collect();
+        let error = explain(Error::Kernel(CallFailed::new(call, errno).saying(said)), &log);
+        (error.to_string(), error.class())
+    }
+
+    #[test]
+    fn what_the_kernel_answers_becomes_a_sentence() {
+        let create = "fsconfig(3, FSCONFIG_CMD_CREATE, NULL, NULL, 0)";
+        type Case = (&'static str, Errno, &'static str, &'static [&'static str], &'static str, Class);
+        let table: &[Case] = &[
+            (
+                create,
+                Errno::INVAL,
+                "",
+                &["maximum fs stacking depth exceeded"],
+                "a directory lies on an overlay over an overlay: the kernel stacks two at most",
+                Class::Unsupported,
+            ),
+            (
+                create,
+                Errno::STALE,
+                "",
+                &[],
+                "the upper directory belongs to other lower directories",
+                Class::Failed,
+            ),
+            (
+                create,
+                Errno::LOOP,
+                "",
+                &["overlapping lowerdir path"],
+                "one of the directories lies inside another",
+                Class::Failed,
+            ),
+            (
+                "fsconfig(3, FSCONFIG_SET_STRING, \"x\", \"y\", 0)",
+                Errno::INVAL,
+                "Unknown parameter 'x'",
+                &[],
+                "this kernel's overlayfs has no option 'x'",
+                Class::Unsupported,
+            ),
+            (
+                create,
+                Errno::INVAL,
+                "Bad value for 'index'",
+                &[],
+                "bad value for option 'index'",
+                Class::Failed,
+            ),
+            (
+                create,
+                Errno::INVAL,
+                "",
+                &["conflicting options: userxattr,metacopy=on"],
+                "conflicting options: userxattr,metacopy=on",
+                Class::Failed,
+            ),
+            (
+                create,
+                Errno::INVAL,
+                "",
+                &["something new"],
+                "fsconfig(3, FSCONFIG_CMD_CREATE, NULL, NULL, 0): Invalid argument (something new)",
+                Class::Failed,
+            ),
+            ("open(\"/x\", O_RDONLY)", Errno::MFILE, "", &[], "too many open files", Class::Failed),
+        ];
+        for &(call, errno, said, log, sentence, class) in table {
+            assert_eq!(explained(call, errno, said, log), (sentence.to_owned(), class));
+        }
+    }
 }

@@ -6,12 +6,15 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use super::error::{Error, Role};
 use super::plan::{Access, Plan};
 use super::table::{self, OverlayMount};
-use crate::sys::CallFailed;
+use crate::sys::dir::Dir;
 use crate::sys::mount::{self, FsContext, Pinned};
+use crate::sys::{CallFailed, Errno};
 
 /// What is known of an upper directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,21 +27,41 @@ pub enum InUse {
     Unknown,
 }
 
+/// The right to mount an upper directory: until it is dropped, no other ovlctl asks for the same one.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Claim {
+    pub(super) state: InUse,
+    _lock: Option<Dir>,
+}
+
+/// How often, and how far apart, a directory is asked about that nobody seems to have.
+const PATIENCE: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Refuses a plan whose upper or work directory is in use.
-pub fn refuse(plan: &Plan) -> Result<InUse, Error> {
-    let Access::Writable { upper, work } = &plan.access else { return Ok(InUse::Free) };
-    let state = ask(upper, work)?;
-    if state != InUse::Taken {
-        return Ok(state);
-    }
-    let (role, path, by) = match holder(upper, Role::Upper)? {
-        Some(by) => (Role::Upper, upper, Some(by)),
-        None => match holder(work, Role::Work)? {
-            Some(by) => (Role::Work, work, Some(by)),
-            None => (Role::Upper, upper, None),
-        },
+pub(super) fn claim(plan: &Plan) -> Result<Claim, Error> {
+    let Access::Writable { upper, work } = &plan.access else {
+        return Ok(Claim { state: InUse::Free, _lock: None });
     };
-    Err(Error::InUse { role, path: path.clone(), by })
+    // Two that ask at once would both be told that it is free.
+    let lock = Dir::open(upper)?;
+    let mut locked = false;
+    for _ in 0..PATIENCE {
+        locked = locked || mount::try_lock(&lock)?;
+        let state = if locked { ask(upper, work)? } else { InUse::Taken };
+        if state != InUse::Taken {
+            return Ok(Claim { state, _lock: Some(lock) });
+        }
+        for (role, path) in [(Role::Upper, upper), (Role::Work, work)] {
+            if let Some(by) = holder(path, role)? {
+                return Err(Error::InUse { role, path: path.clone(), by: Some(by) });
+            }
+        }
+        // Nobody to be seen: perhaps a copy of what was just unmounted, in a mount namespace that is just ending.
+        thread::sleep(PAUSE);
+    }
+    Err(Error::InUse { role: Role::Upper, path: upper.clone(), by: None })
 }
 
 /// Asks the kernel, in any namespace and for lazily unmounted ones too: makes an overlay, mounted nowhere, that has the
@@ -55,7 +78,7 @@ pub fn ask(upper: &Path, work: &Path) -> Result<InUse, CallFailed> {
     }
     match context.create() {
         Ok(()) => Ok(InUse::Free),
-        Err(failed) if failed.kind() == io::ErrorKind::ResourceBusy => Ok(InUse::Taken),
+        Err(failed) if failed.errno == Errno::BUSY => Ok(InUse::Taken),
         Err(_) => Ok(InUse::Unknown),
     }
 }

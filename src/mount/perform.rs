@@ -8,7 +8,7 @@ use super::error::{Error, Role, Shown};
 use super::explain;
 use super::inuse::{self, InUse};
 use super::plan::{Access, Method, Plan};
-use super::script::{Script, TARGET, TREE};
+use super::script::{LEAVE, Script, TARGET, TREE};
 use super::table::{self, OverlayMount};
 use crate::sys::CallFailed;
 use crate::sys::caps::{self, TO_MOUNT};
@@ -16,7 +16,7 @@ use crate::sys::dir::Dir;
 use crate::sys::kmsg;
 use crate::sys::mount::{self, Pinned};
 use crate::sys::probe::{self, Absent, Layers};
-use crate::sys::script::{Call, Slot, Slots};
+use crate::sys::script::{Call, Slots};
 
 /// Where a mount shall appear: opened once, so that nobody can put another directory in its place.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ pub fn perform(plan: &Plan, target: &Target) -> Result<Mounted, Error> {
     }
     let method = choose(plan)?;
     let script = Script::of(plan, method)?;
-    let sure = inuse::refuse(plan)?;
+    let claim = inuse::claim(plan)?;
     let log = kmsg::Mark::now();
     let mut slots = Slots::new();
     slots.put(TARGET, again(&target.dir)?);
@@ -78,12 +78,12 @@ pub fn perform(plan: &Plan, target: &Target) -> Result<Mounted, Error> {
         let undo = Undo(tree);
         look(plan, &script, tree)?;
         let warnings = log.since();
-        sure_after_all(plan, sure, &warnings)?;
+        sure_after_all(plan, claim.state, &warnings)?;
         let mount_id = mount::mount_id(tree)?;
         undo.keep();
         Ok(Mounted { mount_id, target: target.path.clone(), method, warnings })
     });
-    made.map_err(|error| explain::explain(error, plan, &log.since()))
+    made.map_err(|error| explain::explain(error, &log.since()))
 }
 
 /// Returns the method that is asked for, or the first that this kernel takes.
@@ -123,9 +123,15 @@ fn run(script: &Script, plan: &Plan, slots: &mut Slots) -> Result<(), Error> {
 }
 
 fn steps(script: &Script, plan: &Plan, slots: &mut Slots) -> Result<(), Error> {
-    make(&script.build, slots)?;
-    look(plan, script, slots.get(script.look)?)?;
-    make(&script.attach, slots)
+    let made = make(&script.build, slots)
+        .and_then(|()| look(plan, script, slots.get(script.look)?))
+        .and_then(|()| make(&script.attach, slots));
+    if made.is_err() && script.private {
+        // The namespace would go with the thread, but when is the kernel's business: until then the upper directory
+        // would be in use. Where there is none yet this fails, and changes nothing.
+        let _left: Result<(), Error> = make(&[LEAVE], slots);
+    }
+    made
 }
 
 fn make(calls: &[Call], slots: &mut Slots) -> Result<(), Error> {
@@ -186,6 +192,3 @@ impl Drop for Undo<'_> {
         let _gone: Result<(), CallFailed> = mount::detach(self.0);
     }
 }
-
-#[expect(dead_code, reason = "being written")]
-fn slot(_: Slot) {}

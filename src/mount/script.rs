@@ -11,18 +11,20 @@ use super::error::Error;
 use super::plan::{Access, Method, Plan};
 use crate::sys::dir::Dir;
 use crate::sys::mount::{FSCONFIG_STRING, OPTION_PAGE};
-use crate::sys::script::{Call, How, Slot, Text};
+use crate::sys::script::{Attribute, Call, How, Slot, Text, Value};
 
 /// The target, pinned.
 pub(super) const TARGET: Slot = Slot(0);
 const HOME: Slot = Slot(1);
 const SCRATCH: Slot = Slot(2);
-const ROOT: Slot = Slot(3);
+const PLACE: Slot = Slot(3);
 const CONTEXT: Slot = Slot(4);
 /// The new mount.
 pub(super) const TREE: Slot = Slot(5);
 const LAYER: Slot = Slot(6);
 const MERGED: Slot = Slot(7);
+/// Goes back to the mount namespace that the script began in.
+pub(super) const LEAVE: Call = Call::SetNs { fd: HOME };
 const FIRST_LOWER: usize = 16;
 
 /// The calls of one mount, and where to look at it in between.
@@ -69,7 +71,7 @@ impl Script {
         let look = if by_mount { MERGED } else { TREE };
         let mut attach = Vec::new();
         if private {
-            attach.push(Call::SetNs { fd: HOME });
+            attach.push(LEAVE);
         }
         attach.push(Call::MoveMount { tree: TREE, onto: TARGET });
         Ok(Self { build, look, attach, private, lowers: layers.lowers.len() })
@@ -95,10 +97,13 @@ fn upper(plan: &Plan) -> Result<Option<(Text, Text)>, Error> {
     })
 }
 
-/// A mount namespace of our own, with a tmpfs over its root: out of the way of every path, and gone with the thread.
+/// A mount namespace of our own, with a tmpfs in it: out of the way of every path, and gone with the thread.
+///
+/// The rest of the copied mounts stay peers of the old namespace's, so that an unmount there is one here too. /proc is a
+/// mount of its own also where the root is none (chroot), and no layer lies in it.
 fn scratch(plan: &Plan, calls: &mut Vec<Call>) -> Result<(), Error> {
     calls.push(Call::Open { path: "/proc/thread-self/ns/mnt".into(), how: How::File, into: HOME });
-    calls.extend([Call::Unshare, Call::Enslave]);
+    calls.extend([Call::Unshare, Call::MakePrivate { path: "/proc".into() }]);
     calls.push(Call::FsOpen { filesystem: "tmpfs", into: CONTEXT });
     calls.push(string("source", "ovlctl".into()));
     calls.push(string("mode", "0700".into()));
@@ -112,8 +117,8 @@ fn scratch(plan: &Plan, calls: &mut Vec<Call>) -> Result<(), Error> {
         into: SCRATCH,
     });
     calls.push(Call::Close { fd: CONTEXT });
-    calls.push(Call::Open { path: "/".into(), how: How::Path, into: ROOT });
-    calls.push(Call::MoveMount { tree: SCRATCH, onto: ROOT });
+    calls.push(Call::Open { path: "/proc/fs".into(), how: How::Path, into: PLACE });
+    calls.push(Call::MoveMount { tree: SCRATCH, onto: PLACE });
     for name in ["merged", "empty"] {
         calls.push(Call::MakeDir { path: in_scratch(name), mode: 0o755 });
     }
@@ -129,18 +134,18 @@ fn scratch(plan: &Plan, calls: &mut Vec<Call>) -> Result<(), Error> {
 fn dress(like: &Path, path: &Text, calls: &mut Vec<Call>) -> Result<(), Error> {
     let dir = Dir::open(like)?;
     let (stat, xattrs) = (dir.stat_self()?, dir.xattrs_self()?);
-    let path = || path.clone();
     // In this order: chown(2) clears bits of the mode and file capabilities.
-    calls.push(Call::Own { path: path(), uid: stat.st_uid, gid: stat.st_gid });
-    calls.push(Call::Mode { path: path(), mode: stat.st_mode & 0o7777 });
+    let mut set = |attribute| calls.push(Call::Set { path: path.clone(), attribute });
+    set(Attribute::Owner(stat.st_uid, stat.st_gid));
+    set(Attribute::Mode(stat.st_mode & 0o7777));
     for (key, value) in xattrs {
         // The layer's own marks mean something else on an upper directory.
         if !key.starts_with(b"trusted.overlay.") && !key.starts_with(b"user.overlay.") {
-            calls.push(Call::Xattr { path: path(), key, value });
+            set(Attribute::Xattr(key, value));
         }
     }
     let nanos = u32::try_from(stat.st_mtime_nsec).unwrap_or_default();
-    calls.push(Call::Times { path: path(), seconds: stat.st_mtime, nanos });
+    set(Attribute::Time(stat.st_mtime, nanos));
     Ok(())
 }
 
@@ -159,7 +164,7 @@ fn by_handles(plan: &Plan, layers: &Layers, calls: &mut Vec<Call>) {
 /// The context keeps hold of the directory itself, so the handle can go at once.
 fn handle(key: &str, path: &Text, calls: &mut Vec<Call>) {
     calls.push(Call::Open { path: path.clone(), how: How::Read, into: LAYER });
-    calls.push(Call::SetFd { context: CONTEXT, key: key.to_owned(), fd: LAYER });
+    calls.push(Call::Configure { context: CONTEXT, key: key.to_owned(), value: Value::Fd(LAYER) });
     calls.push(Call::Close { fd: LAYER });
 }
 
@@ -280,7 +285,7 @@ fn open_context(plan: &Plan, calls: &mut Vec<Call>) {
     for (key, value) in plan.options.resolved() {
         calls.push(match value {
             Some(value) => string(&key, value.into()),
-            None => Call::SetFlag { context: CONTEXT, key },
+            None => Call::Configure { context: CONTEXT, key, value: Value::Flag },
         });
     }
 }
@@ -300,7 +305,7 @@ fn in_scratch(name: &str) -> Text {
 }
 
 fn string(key: &str, value: Text) -> Call {
-    Call::SetString { context: CONTEXT, key: key.to_owned(), value }
+    Call::Configure { context: CONTEXT, key: key.to_owned(), value: Value::String(value) }
 }
 
 fn escaped(text: &Text, special: &[u8]) -> Text {

@@ -31,6 +31,17 @@ pub struct Mount {
     pub options: OsString,
 }
 
+impl Mount {
+    /// Returns where in the filesystem `path` lies, which is reached by this mount.
+    #[must_use]
+    pub fn inside(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix(&self.target) {
+            Ok(rest) => self.root.join(rest),
+            Err(_) => path.to_owned(),
+        }
+    }
+}
+
 /// An overlay that is mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OverlayMount {

@@ -121,9 +121,9 @@ impl Pinned {
         PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))
     }
 
-    /// Returns the inode.
-    pub fn stat(&self) -> Result<fs::Stat> {
-        fs::fstat(&self.fd).map_err(|e| CallFailed::new("fstat", e))
+    /// Whether the directory has been removed while somebody holds it.
+    pub fn is_removed(&self) -> Result<bool> {
+        Ok(fs::fstat(&self.fd).map_err(|e| CallFailed::new("fstat", e))?.st_nlink == 0)
     }
 
     /// Returns the id of the mount that the directory was reached by, as in mountinfo.
@@ -163,6 +163,22 @@ pub fn mount_id(fd: impl AsFd) -> Result<u64> {
     Ok(found.stx_mnt_id)
 }
 
+/// Returns the id of the mount that `path` leads to, magic links of /proc included; `None` where it leads nowhere.
+#[must_use]
+pub fn mount_id_of(path: &Path) -> Option<u64> {
+    let found = fs::statx(fs::CWD, path, AtFlags::NO_AUTOMOUNT, StatxFlags::MNT_ID).ok()?;
+    (found.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(found.stx_mnt_id)
+}
+
+/// Takes the lock of an open directory, or says that another has it. It goes with the last handle of `fd`.
+pub fn try_lock(fd: impl AsFd) -> Result<bool> {
+    match fs::flock(fd, fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(e) => Err(CallFailed::new("flock(LOCK_EX|LOCK_NB)", e)),
+    }
+}
+
 /// Whether the filesystem of `fd`, or the mount it was reached by, is read-only.
 pub fn is_read_only(fd: impl AsFd) -> Result<bool> {
     let state = fs::fstatvfs(fd).map_err(|e| CallFailed::new("fstatfs", e))?;
@@ -186,13 +202,12 @@ pub fn detach(fd: impl AsFd) -> Result<()> {
         .map_err(|e| CallFailed::new(format!("umount2({path:?}, MNT_DETACH)"), e))
 }
 
-/// Moves this thread into a mount namespace of its own that no mount leaves and that receives the unmounts of the
-/// old one. Not to be undone, and refused where other threads share the working directory.
+/// Moves this thread into a mount namespace of its own that no mount leaves.
 pub fn own_mount_namespace() -> Result<()> {
     use super::script::{Call, Slots};
     let mut none = Slots::new();
     Call::Unshare.make(&mut none)?;
-    Call::Enslave.make(&mut none)
+    Call::MakePrivate { path: "/".into() }.make(&mut none)
 }
 
 /// Reads a file under /proc that may vanish with its process: `None` where it has, or may not be seen.

@@ -1,5 +1,7 @@
 //! What this kernel's overlayfs can do, found out by trying: versions lie, since distributions carry features back.
 
+use std::os::fd::{AsFd, AsRawFd};
+
 use rustix::io::Errno;
 
 use super::CallFailed;
@@ -26,7 +28,8 @@ pub fn layers(layer: &Dir) -> Result<Layers, CallFailed> {
     if FsContext::open("overlay")?.set_fd("lowerdir+", layer).is_ok() {
         return Ok(Layers::Handles);
     }
-    match FsContext::open("overlay")?.set("lowerdir+", "/") {
+    let path = format!("/proc/self/fd/{}", layer.as_fd().as_raw_fd());
+    match FsContext::open("overlay")?.set("lowerdir+", &path) {
         Ok(()) => Ok(Layers::Strings),
         Err(_) => Ok(Layers::Page),
     }

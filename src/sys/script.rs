@@ -1,9 +1,11 @@
 //! System calls as values: printed as strace(1) would, or made. One description serves both, so that what
 //! `ovlctl plan` shows is what `ovlctl mount` does.
 
+mod text;
+
 use std::ffi::{CString, OsStr};
 use std::fmt::Write;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -18,167 +20,9 @@ use super::CallFailed;
 use super::dir::Dir;
 use super::mount::{Attributes, OPTION_PAGE, said};
 
+pub use text::{Slot, Slots, Text};
+
 type Result<T> = std::result::Result<T, CallFailed>;
-
-/// Stands for the file descriptor that an earlier call of the script gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Slot(pub usize);
-
-/// Bytes that may name file descriptors whose numbers are known only when the calls are made.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Text(Vec<Part>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
-    Bytes(Vec<u8>),
-    Number(Slot),
-}
-
-impl Text {
-    /// Adds bytes.
-    #[must_use]
-    pub fn and(mut self, bytes: impl AsRef<[u8]>) -> Self {
-        self.push(bytes);
-        self
-    }
-
-    /// Adds the number of a file descriptor.
-    #[must_use]
-    pub fn and_number(mut self, slot: Slot) -> Self {
-        self.0.push(Part::Number(slot));
-        self
-    }
-
-    /// Adds bytes in place.
-    pub fn push(&mut self, bytes: impl AsRef<[u8]>) {
-        match self.0.last_mut() {
-            Some(Part::Bytes(last)) => last.extend_from_slice(bytes.as_ref()),
-            Some(Part::Number(_)) | None => self.0.push(Part::Bytes(bytes.as_ref().to_owned())),
-        }
-    }
-
-    /// Adds the number of a file descriptor in place.
-    pub fn push_number(&mut self, slot: Slot) {
-        self.0.push(Part::Number(slot));
-    }
-
-    /// Adds another text in place.
-    pub fn append(&mut self, other: &Self) {
-        for part in &other.0 {
-            match part {
-                Part::Bytes(bytes) => self.push(bytes),
-                Part::Number(slot) => self.push_number(*slot),
-            }
-        }
-    }
-
-    /// Returns the text with a backslash before each of the `special` bytes.
-    #[must_use]
-    pub fn escaped(&self, special: &[u8]) -> Self {
-        let mut escaped = Self::default();
-        for part in &self.0 {
-            match part {
-                Part::Bytes(bytes) => {
-                    for byte in bytes {
-                        escaped.push(if special.contains(byte) { &b"\\"[..] } else { b"" });
-                        escaped.push([*byte]);
-                    }
-                }
-                Part::Number(slot) => escaped.push_number(*slot),
-            }
-        }
-        escaped
-    }
-
-    /// Returns how long the text can become: a number has at most `digits` digits.
-    #[must_use]
-    pub fn longest(&self, digits: usize) -> usize {
-        let part = |part: &Part| match part {
-            Part::Bytes(bytes) => bytes.len(),
-            Part::Number(_) => digits,
-        };
-        self.0.iter().map(part).sum()
-    }
-
-    fn with(&self, slots: &Slots) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for part in &self.0 {
-            match part {
-                Part::Bytes(some) => bytes.extend_from_slice(some),
-                Part::Number(slot) => bytes.extend_from_slice(slots.number(*slot).to_string().as_bytes()),
-            }
-        }
-        bytes
-    }
-}
-
-impl<T: AsRef<[u8]>> From<T> for Text {
-    fn from(bytes: T) -> Self {
-        Self::default().and(bytes)
-    }
-}
-
-/// The file descriptors that the calls gave so far: real ones, or the numbers they would have.
-#[derive(Debug, Default)]
-pub struct Slots(Vec<(usize, Held)>);
-
-#[derive(Debug)]
-enum Held {
-    Real(OwnedFd),
-    Told(i32),
-}
-
-impl Slots {
-    /// Returns slots that hold nothing.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Puts an open file into a slot.
-    pub fn put(&mut self, slot: Slot, fd: OwnedFd) {
-        self.close(slot);
-        self.0.push((slot.0, Held::Real(fd)));
-    }
-
-    /// Takes the open file of a slot out.
-    pub fn take(&mut self, slot: Slot) -> Option<OwnedFd> {
-        let at = self.0.iter().position(|(nr, _)| *nr == slot.0)?;
-        match self.0.swap_remove(at).1 {
-            Held::Real(fd) => Some(fd),
-            Held::Told(_) => None,
-        }
-    }
-
-    /// Returns the open file of a slot.
-    pub fn get(&self, slot: Slot) -> Result<&OwnedFd> {
-        match self.0.iter().find(|(nr, _)| *nr == slot.0) {
-            Some((_, Held::Real(fd))) => Ok(fd),
-            Some((_, Held::Told(_))) | None => Err(CallFailed::new(format!("slot {}", slot.0), Errno::BADF)),
-        }
-    }
-
-    fn close(&mut self, slot: Slot) {
-        self.0.retain(|(nr, _)| *nr != slot.0);
-    }
-
-    fn number(&self, slot: Slot) -> i32 {
-        match self.0.iter().find(|(nr, _)| *nr == slot.0) {
-            Some((_, Held::Real(fd))) => fd.as_raw_fd(),
-            Some((_, Held::Told(number))) => *number,
-            None => -1,
-        }
-    }
-
-    /// Gives a slot the lowest free number, as the kernel would in a process that has 0, 1 and 2.
-    fn tell(&mut self, slot: Slot) -> i32 {
-        self.close(slot);
-        let taken: Vec<i32> = self.0.iter().map(|(nr, _)| self.number(Slot(*nr))).collect();
-        let number = (3..).find(|number| !taken.contains(number)).unwrap_or_default();
-        self.0.push((slot.0, Held::Told(number)));
-        number
-    }
-}
 
 /// How a directory is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,22 +45,12 @@ pub enum Call {
     Close { fd: Slot },
     /// mkdir(2)
     MakeDir { path: Text, mode: u32 },
-    /// chown(2)
-    Own { path: Text, uid: u32, gid: u32 },
-    /// chmod(2)
-    Mode { path: Text, mode: u32 },
-    /// setxattr(2)
-    Xattr { path: Text, key: Vec<u8>, value: Vec<u8> },
-    /// utimensat(2)
-    Times { path: Text, seconds: i64, nanos: u32 },
+    /// chown(2), chmod(2), setxattr(2) or utimensat(2)
+    Set { path: Text, attribute: Attribute },
     /// fsopen(2)
     FsOpen { filesystem: &'static str, into: Slot },
-    /// fsconfig(2), FSCONFIG_SET_FLAG
-    SetFlag { context: Slot, key: String },
-    /// fsconfig(2), FSCONFIG_SET_STRING
-    SetString { context: Slot, key: String, value: Text },
-    /// fsconfig(2), FSCONFIG_SET_FD
-    SetFd { context: Slot, key: String, fd: Slot },
+    /// fsconfig(2), FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING or FSCONFIG_SET_FD
+    Configure { context: Slot, key: String, value: Value },
     /// fsconfig(2), FSCONFIG_CMD_CREATE
     Create { context: Slot },
     /// fsmount(2)
@@ -227,14 +61,38 @@ pub enum Call {
     CloneTree { at: Slot, path: &'static str, into: Slot },
     /// unshare(2), CLONE_NEWNS: this thread gets a copy of all mounts, and a working directory of its own.
     Unshare,
-    /// mount(2), MS_REC|MS_SLAVE: mounts made here stay here, while unmounts made there still arrive.
-    Enslave,
+    /// mount(2), MS_REC|MS_PRIVATE: what is mounted below stays in this namespace.
+    MakePrivate { path: Text },
     /// setns(2)
     SetNs { fd: Slot },
     /// chdir(2)
     ChangeDir { path: Text },
     /// mount(2)
     Mount { source: Text, target: Text, attributes: Attributes, data: Text },
+}
+
+/// Something that a directory has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attribute {
+    /// User and group.
+    Owner(u32, u32),
+    /// Permissions.
+    Mode(u32),
+    /// An extended attribute: name and value.
+    Xattr(Vec<u8>, Vec<u8>),
+    /// Access and modification time: seconds and nanoseconds.
+    Time(i64, u32),
+}
+
+/// What an option of a filesystem is set to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// Nothing: it is there.
+    Flag,
+    /// A string.
+    String(Text),
+    /// An open file.
+    Fd(Slot),
 }
 
 impl Call {
@@ -253,22 +111,11 @@ impl Call {
             }
             Self::Close { fd } => slots.close(*fd),
             Self::MakeDir { path, mode } => fs::mkdir(path.path(slots), Mode::from_raw_mode(*mode))?,
-            Self::Own { path, uid, gid } => path.dir(slots)?.chown_self(*uid, *gid).map_err(bare)?,
-            Self::Mode { path, mode } => path.dir(slots)?.chmod_self(*mode).map_err(bare)?,
-            Self::Xattr { path, key, value } => path.dir(slots)?.set_xattr_self(key, value).map_err(bare)?,
-            Self::Times { path, seconds, nanos } => {
-                path.dir(slots)?.set_times_self(*seconds, *nanos).map_err(bare)?;
-            }
+            Self::Set { path, attribute } => attribute.set(&path.dir(slots)?).map_err(|e| e.errno)?,
             Self::FsOpen { filesystem, into } => {
                 slots.put(*into, mount::fsopen(*filesystem, FsOpenFlags::FSOPEN_CLOEXEC)?);
             }
-            Self::SetFlag { context, key } => mount::fsconfig_set_flag(slots.fd(*context)?, key.as_str())?,
-            Self::SetString { context, key, value } => {
-                mount::fsconfig_set_string(slots.fd(*context)?, key.as_str(), c_string(value.with(slots))?)?;
-            }
-            Self::SetFd { context, key, fd } => {
-                mount::fsconfig_set_fd(slots.fd(*context)?, key.as_str(), slots.fd(*fd)?)?;
-            }
+            Self::Configure { context, key, value } => value.configure(slots.fd(*context)?, key, slots)?,
             Self::Create { context } => mount::fsconfig_create(slots.fd(*context)?)?,
             Self::FsMount { context, attributes, into } => {
                 let flags = FsMountFlags::FSMOUNT_CLOEXEC;
@@ -280,9 +127,9 @@ impl Call {
                 slots.put(*into, mount::open_tree(slots.fd(*at)?, *path, flags)?);
             }
             Self::Unshare => nix::sched::unshare(CloneFlags::CLONE_NEWNS).map_err(from_nix)?,
-            Self::Enslave => {
-                let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-                mount::mount_change("/", flags)?;
+            Self::MakePrivate { path } => {
+                let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+                mount::mount_change(path.path(slots), flags)?;
             }
             Self::SetNs { fd } => {
                 nix::sched::setns(slots.fd(*fd)?, CloneFlags::CLONE_NEWNS).map_err(from_nix)?;
@@ -304,23 +151,18 @@ impl Call {
     /// The filesystem context whose log may say more of a failure.
     fn context(&self) -> Option<Slot> {
         match self {
-            Self::SetFlag { context, .. }
-            | Self::SetString { context, .. }
-            | Self::SetFd { context, .. }
-            | Self::Create { context }
-            | Self::FsMount { context, .. } => Some(*context),
+            Self::Configure { context, .. } | Self::Create { context } | Self::FsMount { context, .. } => {
+                Some(*context)
+            }
             Self::Open { .. }
             | Self::Close { .. }
             | Self::MakeDir { .. }
-            | Self::Own { .. }
-            | Self::Mode { .. }
-            | Self::Xattr { .. }
-            | Self::Times { .. }
+            | Self::Set { .. }
             | Self::FsOpen { .. }
             | Self::MoveMount { .. }
             | Self::CloneTree { .. }
             | Self::Unshare
-            | Self::Enslave
+            | Self::MakePrivate { .. }
             | Self::SetNs { .. }
             | Self::ChangeDir { .. }
             | Self::Mount { .. } => None,
@@ -331,31 +173,27 @@ impl Call {
     #[must_use]
     pub fn told(&self, slots: &mut Slots) -> String {
         let call = self.show(slots);
-        match self {
+        let outcome = match self {
             Self::Open { into, .. }
             | Self::FsOpen { into, .. }
             | Self::FsMount { into, .. }
-            | Self::CloneTree { into, .. } => format!("{call} = {}", slots.tell(*into)),
+            | Self::CloneTree { into, .. } => slots.tell(*into),
             Self::Close { fd } => {
                 slots.close(*fd);
-                format!("{call} = 0")
+                0
             }
             Self::MakeDir { .. }
-            | Self::Own { .. }
-            | Self::Mode { .. }
-            | Self::Xattr { .. }
-            | Self::Times { .. }
-            | Self::SetFlag { .. }
-            | Self::SetString { .. }
-            | Self::SetFd { .. }
+            | Self::Set { .. }
+            | Self::Configure { .. }
             | Self::Create { .. }
             | Self::MoveMount { .. }
             | Self::Unshare
-            | Self::Enslave
+            | Self::MakePrivate { .. }
             | Self::SetNs { .. }
             | Self::ChangeDir { .. }
-            | Self::Mount { .. } => format!("{call} = 0"),
-        }
+            | Self::Mount { .. } => 0,
+        };
+        format!("{call} = {outcome}")
     }
 
     fn show(&self, slots: &Slots) -> String {
@@ -365,24 +203,10 @@ impl Call {
             Self::Open { path, how, .. } => format!("open({}, {})", quote(path), how.shown()),
             Self::Close { fd } => format!("close({})", number(fd)),
             Self::MakeDir { path, mode } => format!("mkdir({}, 0{mode:o})", quote(path)),
-            Self::Own { path, uid, gid } => format!("chown({}, {uid}, {gid})", quote(path)),
-            Self::Mode { path, mode } => format!("chmod({}, 0{mode:o})", quote(path)),
-            Self::Xattr { path, key, value } => {
-                format!("setxattr({}, {}, {}, {}, 0)", quote(path), quoted(key), quoted(value), value.len())
-            }
-            Self::Times { path, seconds, nanos } => {
-                let time = format!("{{tv_sec={seconds}, tv_nsec={nanos}}}");
-                format!("utimensat(AT_FDCWD, {}, [{time}, {time}], 0)", quote(path))
-            }
+            Self::Set { path, attribute } => attribute.show(&quote(path)),
             Self::FsOpen { filesystem, .. } => format!("fsopen({filesystem:?}, FSOPEN_CLOEXEC)"),
-            Self::SetFlag { context, key } => {
-                format!("fsconfig({}, FSCONFIG_SET_FLAG, {key:?}, NULL, 0)", number(context))
-            }
-            Self::SetString { context, key, value } => {
-                format!("fsconfig({}, FSCONFIG_SET_STRING, {key:?}, {}, 0)", number(context), quote(value))
-            }
-            Self::SetFd { context, key, fd } => {
-                format!("fsconfig({}, FSCONFIG_SET_FD, {key:?}, NULL, {})", number(context), number(fd))
+            Self::Configure { context, key, value } => {
+                format!("fsconfig({}, {})", number(context), value.show(key, slots))
             }
             Self::Create { context } => {
                 format!("fsconfig({}, FSCONFIG_CMD_CREATE, NULL, NULL, 0)", number(context))
@@ -402,7 +226,9 @@ impl Call {
                 format!("open_tree({}, {path:?}, OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC)", number(at))
             }
             Self::Unshare => "unshare(CLONE_NEWNS)".to_owned(),
-            Self::Enslave => "mount(NULL, \"/\", NULL, MS_REC|MS_SLAVE, NULL)".to_owned(),
+            Self::MakePrivate { path } => {
+                format!("mount(NULL, {}, NULL, MS_REC|MS_PRIVATE, NULL)", quote(path))
+            }
             Self::SetNs { fd } => format!("setns({}, CLONE_NEWNS)", number(fd)),
             Self::ChangeDir { path } => format!("chdir({})", quote(path)),
             Self::Mount { source, target, attributes, data } => {
@@ -415,19 +241,64 @@ impl Call {
 
 type Made = std::result::Result<(), Errno>;
 
+impl Attribute {
+    fn set(&self, dir: &Dir) -> Result<()> {
+        match self {
+            Self::Owner(uid, gid) => dir.chown_self(*uid, *gid),
+            Self::Mode(mode) => dir.chmod_self(*mode),
+            Self::Xattr(key, value) => dir.set_xattr_self(key, value),
+            Self::Time(seconds, nanos) => dir.set_times_self(*seconds, *nanos),
+        }
+    }
+
+    fn show(&self, path: &str) -> String {
+        match self {
+            Self::Owner(uid, gid) => format!("chown({path}, {uid}, {gid})"),
+            Self::Mode(mode) => format!("chmod({path}, 0{mode:o})"),
+            Self::Xattr(key, value) => {
+                format!("setxattr({path}, {}, {}, {}, 0)", quoted(key), quoted(value), value.len())
+            }
+            Self::Time(seconds, nanos) => {
+                let time = format!("{{tv_sec={seconds}, tv_nsec={nanos}}}");
+                format!("utimensat(AT_FDCWD, {path}, [{time}, {time}], 0)")
+            }
+        }
+    }
+}
+
+impl Value {
+    fn configure(&self, context: BorrowedFd<'_>, key: &str, slots: &Slots) -> Made {
+        match self {
+            Self::Flag => mount::fsconfig_set_flag(context, key),
+            Self::String(value) => mount::fsconfig_set_string(context, key, c_string(value.with(slots))?),
+            Self::Fd(fd) => mount::fsconfig_set_fd(context, key, slots.fd(*fd)?),
+        }
+    }
+
+    fn show(&self, key: &str, slots: &Slots) -> String {
+        match self {
+            Self::Flag => format!("FSCONFIG_SET_FLAG, {key:?}, NULL, 0"),
+            Self::String(value) => {
+                format!("FSCONFIG_SET_STRING, {key:?}, {}, 0", quoted(&value.with(slots)))
+            }
+            Self::Fd(fd) => format!("FSCONFIG_SET_FD, {key:?}, NULL, {}", slots.number(*fd)),
+        }
+    }
+}
+
 impl Text {
     fn path(&self, slots: &Slots) -> PathBuf {
         PathBuf::from(OsStr::from_bytes(&self.with(slots)))
     }
 
     fn dir(&self, slots: &Slots) -> std::result::Result<Dir, Errno> {
-        Dir::open(&self.path(slots)).map_err(bare)
+        Dir::open(&self.path(slots)).map_err(|e| e.errno)
     }
 }
 
 impl Slots {
     fn fd(&self, slot: Slot) -> std::result::Result<BorrowedFd<'_>, Errno> {
-        self.get(slot).map(AsFd::as_fd).map_err(bare)
+        self.get(slot).map(AsFd::as_fd).map_err(|e| e.errno)
     }
 }
 
@@ -503,10 +374,6 @@ fn c_string(bytes: Vec<u8>) -> std::result::Result<CString, Errno> {
     CString::new(bytes).map_err(|_| Errno::INVAL)
 }
 
-fn bare(failed: CallFailed) -> Errno {
-    failed.errno
-}
-
 fn from_nix(errno: nix::errno::Errno) -> Errno {
     Errno::from_raw_os_error(errno as i32)
 }
@@ -521,7 +388,7 @@ mod tests {
         let script = [
             Call::FsOpen { filesystem: "overlay", into: context },
             Call::Open { path: Text::from("/a \"b\"\n\u{e9}1"), how: How::Read, into: layer },
-            Call::SetFd { context, key: "lowerdir+".to_owned(), fd: layer },
+            Call::Configure { context, key: "lowerdir+".to_owned(), value: Value::Fd(layer) },
             Call::Close { fd: layer },
             Call::Open { path: Text::from("/b"), how: How::Path, into: layer },
             Call::ChangeDir { path: Text::from("/proc/self/fd/").and_number(layer) },

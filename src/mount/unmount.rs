@@ -1,0 +1,40 @@
+//! Takes an overlay away, and only that one.
+
+use std::path::{Path, PathBuf};
+
+use super::error::Error;
+use super::holders;
+use super::table::{self, OverlayMount};
+use crate::sys::Errno;
+use crate::sys::mount::{self, Pinned};
+
+/// Unmounts the top-most overlay at `target`; `lazily`: also while it is in use, which goes on unseen until its last
+/// user has gone. Returns what was mounted.
+pub fn unmount(target: &Path, lazily: bool) -> Result<OverlayMount, Error> {
+    let target = resolve(target)?;
+    let mounts = table::mounts()?;
+    let Some(found) = table::top_at(&mounts, &target) else { return Err(Error::NotMounted(target)) };
+    let Some(overlay) = OverlayMount::of(found) else {
+        return Err(Error::NotOverlay { target, filesystem: found.filesystem.clone() });
+    };
+    mount::unmount(&target, lazily).map_err(|failed| match failed.errno {
+        Errno::BUSY => {
+            Error::Busy { target: target.clone(), holders: holders::of(overlay.mount_id, &mounts) }
+        }
+        _ => Error::Kernel(failed),
+    })?;
+    if table::mounts()?.iter().any(|mount| mount.id == overlay.mount_id) {
+        return Err(Error::Mismatch(format!("mount {} is still there", overlay.mount_id)));
+    }
+    Ok(overlay)
+}
+
+/// Returns the path that mountinfo has for `target`. The directory must not stay open: that would keep it busy.
+fn resolve(target: &Path) -> Result<PathBuf, Error> {
+    match Pinned::open(target).and_then(|dir| dir.path()) {
+        Ok(path) => Ok(path),
+        Err(failed) if failed.errno == Errno::NOENT => Err(Error::NotMounted(target.to_owned())),
+        // Not to be entered, as a broken filesystem may be: mountinfo will know the name or not.
+        Err(_) => Ok(std::path::absolute(target)?),
+    }
+}
