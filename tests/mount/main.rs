@@ -89,6 +89,12 @@ impl Scene {
         mount::perform(plan, &Target::open(&self.target())?)
     }
 
+    /// How many overlays are mounted in the scene; others may have come with the namespace.
+    fn overlays(&self) -> usize {
+        let ours = |overlay: &&OverlayMount| overlay.target.starts_with(self.dir.path());
+        table::overlays().unwrap().iter().filter(ours).count()
+    }
+
     /// The refusal with the scene's folder left out of it.
     #[track_caller]
     fn refuses(&self, plan: &Plan, class: Class, sentence: &str) {
