@@ -1,22 +1,30 @@
 //! Overlay mounts: a `Plan` is decided and checked, `perform` carries it out, `unmount` takes it away.
 //!
-//! Knows no image and no archive.
+//! Knows no image, no archive and no store.
+
+pub mod options;
+pub mod plan;
 
 mod check;
-pub mod error;
-mod explain;
-pub mod holders;
-pub mod inuse;
-pub mod options;
-pub mod perform;
-pub mod plan;
 mod script;
-pub mod table;
+pub mod target;
+
+pub mod inuse;
+pub mod perform;
 pub mod tidy;
+
+pub mod holders;
+pub mod table;
 pub mod unmount;
 
-pub use error::{Class, Error};
-pub use perform::{Mounted, Target, perform};
-pub use plan::{Access, Lower, Method, Plan};
+pub mod error;
+mod explain;
+
+pub use error::{Class, Error, Role};
+pub use options::Options;
+pub use perform::{Mounted, choose, perform};
+pub use plan::{Access, Lower, MAX_LOWER, Method, Plan};
+pub use table::OverlayMount;
+pub use target::Target;
 pub use tidy::tidy_work;
 pub use unmount::unmount;

@@ -200,6 +200,8 @@ impl Error {
             Self::NoOverlay => "modprobe overlay".to_owned(),
             Self::Capabilities(_) => "run it as root: sudo ovlctl".to_owned(),
             Self::Explained { hint, .. } => return hint.clone(),
+            // Only mount(2) and the new calls have reasons of overlayfs' own.
+            Self::Kernel(failed) if !failed.call.starts_with(['f', 'm']) => return None,
             Self::Kernel(_) => {
                 "the kernel writes its reason only to its log: dmesg | grep overlayfs".to_owned()
             }

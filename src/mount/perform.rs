@@ -1,7 +1,7 @@
 //! Carries a plan out, and looks at what came of it.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::thread;
 
 use super::error::{Error, Role, Shown};
@@ -10,43 +10,14 @@ use super::inuse::{self, InUse};
 use super::plan::{Access, Method, Plan};
 use super::script::{LEAVE, Script, TARGET, TREE};
 use super::table::{self, OverlayMount};
+use super::target::Target;
 use crate::sys::CallFailed;
 use crate::sys::caps::{self, TO_MOUNT};
 use crate::sys::dir::Dir;
 use crate::sys::kmsg;
-use crate::sys::mount::{self, Pinned};
+use crate::sys::mount;
 use crate::sys::probe::{self, Absent, Layers};
 use crate::sys::script::{Call, Slots};
-
-/// Where a mount shall appear: opened once, so that nobody can put another directory in its place.
-#[derive(Debug)]
-pub struct Target {
-    dir: Pinned,
-    path: PathBuf,
-}
-
-impl Target {
-    /// Pins the directory at `path`; one that shows an overlay already is refused, since the kernel would stack the new
-    /// one on it without a word.
-    pub fn open(path: &Path) -> Result<Self, Error> {
-        let dir = super::check::pin(Role::Target, path)?;
-        let path = dir.path()?;
-        let id = dir.mount_id()?;
-        let mounts = table::mounts()?;
-        let here = mounts.iter().find(|mount| mount.id == id && mount.target == path);
-        if let Some(overlay) = here.and_then(OverlayMount::of) {
-            let source_shown = overlay.source.to_string_lossy().into_owned();
-            return Err(Error::Mounted { target: path, source_shown });
-        }
-        Ok(Self { dir, path })
-    }
-
-    /// Returns the absolute path, free of symbolic links.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
 
 /// A mount that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,8 +42,9 @@ pub fn perform(plan: &Plan, target: &Target) -> Result<Mounted, Error> {
     let script = Script::of(plan, method)?;
     let claim = inuse::claim(plan)?;
     let log = kmsg::Mark::now();
+    let _turn = target.turn()?;
     let mut slots = Slots::new();
-    slots.put(TARGET, again(&target.dir)?);
+    slots.put(TARGET, target.handle()?);
     let made = run(&script, plan, &mut slots).and_then(|()| {
         let tree = slots.get(TREE)?;
         let undo = Undo(tree);
@@ -81,7 +53,7 @@ pub fn perform(plan: &Plan, target: &Target) -> Result<Mounted, Error> {
         sure_after_all(plan, claim.state, &warnings)?;
         let mount_id = mount::mount_id(tree)?;
         undo.keep();
-        Ok(Mounted { mount_id, target: target.path.clone(), method, warnings })
+        Ok(Mounted { mount_id, target: target.path().to_owned(), method, warnings })
     });
     made.map_err(|error| explain::explain(error, &log.since()))
 }
@@ -103,10 +75,6 @@ pub fn choose(plan: &Plan) -> Result<Method, Error> {
         (Some(Method::Path), Layers::Page) => Err(Error::NoMethod(Method::Path)),
         (Some(method), _) => Ok(method),
     }
-}
-
-fn again(dir: impl AsFd) -> Result<OwnedFd, Error> {
-    Ok(dir.as_fd().try_clone_to_owned()?)
 }
 
 /// Makes the calls. A script with a mount namespace of its own runs in a thread, which takes that namespace with it.

@@ -120,3 +120,20 @@ fn come_and_go_at_once_without_being_in_each_others_way() {
     });
     assert_eq!(scene.overlays(), 0);
 }
+
+#[test]
+fn of_many_at_one_target_one_is_there() {
+    let scene = Scene::new();
+    let lowers = scene.store(2);
+    let made = std::thread::scope(|scope| {
+        let one = |nr: usize| {
+            let plan = by(Method::ALL[nr % 3], &Plan::new(lowers.clone(), Access::ReadOnly));
+            mount::perform(&plan, &Target::open(&scene.target())?)
+        };
+        let threads: Vec<_> = (0..8).map(|nr| scope.spawn(move || one(nr))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 1);
+    assert!(made.iter().all(|made| made.as_ref().map_or_else(|e| e.class() == Class::InUse, |_| true)));
+    assert_eq!(scene.overlays(), 1);
+}
