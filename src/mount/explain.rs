@@ -110,8 +110,10 @@ fn by_words(said: &str) -> Option<Why> {
     }
     let (reason, class) = if let Some(option) = after(said, "Unknown parameter ") {
         (format!("this kernel's overlayfs has no option {option}"), Class::Unsupported)
-    } else if let Some(option) = after(said, "unrecognized mount option ") {
-        (format!("this kernel's overlayfs does not take {option}"), Class::Unsupported)
+    } else if let Some(option) = after(said, "unrecognized mount option \"") {
+        // Up to Linux 6.4: `unrecognized mount option "x" or missing value`.
+        let option = option.split('"').next().unwrap_or_default();
+        (format!("this kernel's overlayfs has no option '{option}'"), Class::Unsupported)
     } else if let Some(option) = after(said, "Bad value for ") {
         (format!("bad value for option {option}"), Class::Failed)
     } else {

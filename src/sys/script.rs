@@ -1,10 +1,10 @@
 //! System calls as values: printed as strace(1) would, or made. One description serves both, so that what
 //! `ovlctl plan` shows is what `ovlctl mount` does.
 
+mod spelling;
 mod text;
 
 use std::ffi::{CString, OsStr};
-use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -12,13 +12,13 @@ use std::path::PathBuf;
 use nix::sched::CloneFlags;
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{
-    self, FsMountFlags, FsOpenFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
-};
+use rustix::mount::{self, FsMountFlags, FsOpenFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 
 use super::CallFailed;
 use super::dir::Dir;
 use super::mount::{Attributes, OPTION_PAGE, said};
+
+use spelling::{as_mount_flags, quoted, shown};
 
 pub use text::{Slot, Slots, Text};
 
@@ -327,49 +327,6 @@ fn move_mount(tree: BorrowedFd<'_>, onto: BorrowedFd<'_>) -> Made {
     mount::move_mount(tree, "", onto, "", flags)
 }
 
-/// The names that fsmount(2) and mount(2) have for the same flags of a mount.
-const FLAGS: &[(Attributes, MountFlags, &str)] = &[
-    (Attributes::MOUNT_ATTR_RDONLY, MountFlags::RDONLY, "RDONLY"),
-    (Attributes::MOUNT_ATTR_NOSUID, MountFlags::NOSUID, "NOSUID"),
-    (Attributes::MOUNT_ATTR_NODEV, MountFlags::NODEV, "NODEV"),
-    (Attributes::MOUNT_ATTR_NOEXEC, MountFlags::NOEXEC, "NOEXEC"),
-    (Attributes::MOUNT_ATTR_NOATIME, MountFlags::NOATIME, "NOATIME"),
-    (Attributes::MOUNT_ATTR_STRICTATIME, MountFlags::STRICTATIME, "STRICTATIME"),
-    (Attributes::MOUNT_ATTR_NODIRATIME, MountFlags::NODIRATIME, "NODIRATIME"),
-    (Attributes::MOUNT_ATTR_NOSYMFOLLOW, MountFlags::NOSYMFOLLOW, "NOSYMFOLLOW"),
-];
-
-fn as_mount_flags(attributes: Attributes) -> MountFlags {
-    let set = FLAGS.iter().filter(|(attribute, ..)| attributes.contains(*attribute));
-    set.fold(MountFlags::empty(), |flags, (_, flag, _)| flags | *flag)
-}
-
-fn shown(attributes: Attributes, prefix: &str) -> String {
-    let set = FLAGS.iter().filter(|(attribute, ..)| attributes.contains(*attribute));
-    let names: Vec<String> = set.map(|(.., name)| format!("{prefix}{name}")).collect();
-    if names.is_empty() { "0".to_owned() } else { names.join("|") }
-}
-
-/// Quotes bytes as strace does: a C string literal.
-fn quoted(bytes: &[u8]) -> String {
-    let mut text = String::from("\"");
-    for &byte in bytes {
-        match byte {
-            b'"' | b'\\' => {
-                text.push('\\');
-                text.push(char::from(byte));
-            }
-            b'\n' => text.push_str("\\n"),
-            b'\t' => text.push_str("\\t"),
-            b' '..=b'~' => text.push(char::from(byte)),
-            // Three octal digits, so that a digit that follows is not taken for one more.
-            other => write!(text, "\\{other:03o}").unwrap_or_default(),
-        }
-    }
-    text.push('"');
-    text
-}
-
 fn c_string(bytes: Vec<u8>) -> std::result::Result<CString, Errno> {
     CString::new(bytes).map_err(|_| Errno::INVAL)
 }
@@ -406,14 +363,5 @@ mod tests {
                 r#"chdir("/proc/self/fd/4") = 0"#,
             ]
         );
-    }
-
-    #[test]
-    fn flags_have_their_names_in_both_calls() {
-        let flags = Attributes::MOUNT_ATTR_RDONLY | Attributes::MOUNT_ATTR_NODEV;
-        assert_eq!(shown(flags, "MS_"), "MS_RDONLY|MS_NODEV");
-        assert_eq!(shown(flags, "MOUNT_ATTR_"), "MOUNT_ATTR_RDONLY|MOUNT_ATTR_NODEV");
-        assert_eq!(shown(Attributes::empty(), "MS_"), "0");
-        assert_eq!(as_mount_flags(flags), MountFlags::RDONLY | MountFlags::NODEV);
     }
 }

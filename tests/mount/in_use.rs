@@ -10,7 +10,7 @@ fn second(scene: &Scene) -> Result<Mounted, Error> {
 
 #[test]
 fn an_upper_names_its_mount() {
-    for method in [Method::Fd, Method::Path, Method::ProcFd] {
+    for method in methods() {
         let scene = Scene::new();
         scene.mount(&by(method, &scene.plan(&["a"]))).unwrap();
         let error = second(&scene).unwrap_err();

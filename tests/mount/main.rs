@@ -17,7 +17,9 @@ use std::path::{Path, PathBuf};
 
 use ovlctl::mount::table::{self, OverlayMount};
 use ovlctl::mount::{self, Access, Class, Error, Lower, Method, Mounted, Plan, Target};
+use ovlctl::sys::dir::Dir;
 use ovlctl::sys::mount::own_mount_namespace;
+use ovlctl::sys::probe;
 
 /// A folder of its own in a mount namespace of its own; both go with the test.
 struct Scene {
@@ -102,6 +104,16 @@ impl Scene {
         let folder = format!("{}/", self.dir.path().display());
         assert_eq!((error.to_string().replace(&folder, "").as_str(), error.class()), (sentence, class));
         assert_eq!(overlays_in(&self.target()), 0);
+    }
+}
+
+/// The methods that this kernel has and that any directory can be mounted by.
+fn methods() -> Vec<Method> {
+    let layers = probe::layers(&Dir::open(Path::new("/var/tmp")).unwrap()).unwrap();
+    match layers {
+        probe::Layers::Handles => vec![Method::Fd, Method::Path, Method::ProcFd],
+        probe::Layers::Strings => vec![Method::Path, Method::ProcFd],
+        probe::Layers::Page => vec![Method::ProcFd],
     }
 }
 

@@ -89,7 +89,7 @@ fn may_be_as_long_as_paths_get() {
     let scene = Scene::new();
     let long = (0..14).map(|nr| format!("{nr:0>250}")).collect::<Vec<_>>().join("/");
     let [lower, upper, work] = ["l", "u", "w"].map(|name| scene.mkdir(format!("{long}/{name}")));
-    for method in [Method::Fd, Method::Path, Method::ProcFd] {
+    for method in methods() {
         let access = Access::Writable { upper: upper.clone(), work: work.clone() };
         scene.mount(&by(method, &Plan::new(vec![lower.clone().into()], access))).unwrap();
         assert!(is_writable(&scene.target()));
@@ -102,7 +102,7 @@ fn may_be_relative() {
     let scene = Scene::new();
     scene.layers(&["a"]);
     std::env::set_current_dir(scene.dir.path()).unwrap();
-    for method in [Method::Fd, Method::Path, Method::ProcFd] {
+    for method in methods() {
         let access = Access::Writable { upper: "upper".into(), work: "work".into() };
         let plan = by(method, &Plan::new(vec![PathBuf::from("a").into()], access));
         let mounted = mount::perform(&plan, &Target::open(Path::new("target")).unwrap()).unwrap();

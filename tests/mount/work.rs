@@ -4,7 +4,7 @@ use crate::*;
 
 #[test]
 fn that_the_kernel_cannot_clean_is_no_silent_read_only_mount() {
-    for method in [Method::Fd, Method::Path, Method::ProcFd] {
+    for method in methods() {
         let scene = Scene::new();
         scene.mkdir("work/work/1/2/3/4");
         let plan = by(method, &scene.plan(&["a"]));

@@ -1,0 +1,66 @@
+//! How strace(1) spells arguments.
+
+use std::fmt::Write;
+
+use rustix::mount::MountFlags;
+
+use crate::sys::mount::Attributes;
+
+/// The names that fsmount(2) and mount(2) have for the same flags of a mount.
+const FLAGS: &[(Attributes, MountFlags, &str)] = &[
+    (Attributes::MOUNT_ATTR_RDONLY, MountFlags::RDONLY, "RDONLY"),
+    (Attributes::MOUNT_ATTR_NOSUID, MountFlags::NOSUID, "NOSUID"),
+    (Attributes::MOUNT_ATTR_NODEV, MountFlags::NODEV, "NODEV"),
+    (Attributes::MOUNT_ATTR_NOEXEC, MountFlags::NOEXEC, "NOEXEC"),
+    (Attributes::MOUNT_ATTR_NOATIME, MountFlags::NOATIME, "NOATIME"),
+    (Attributes::MOUNT_ATTR_STRICTATIME, MountFlags::STRICTATIME, "STRICTATIME"),
+    (Attributes::MOUNT_ATTR_NODIRATIME, MountFlags::NODIRATIME, "NODIRATIME"),
+    (Attributes::MOUNT_ATTR_NOSYMFOLLOW, MountFlags::NOSYMFOLLOW, "NOSYMFOLLOW"),
+];
+
+/// Returns what mount(2) calls these flags.
+pub(super) fn as_mount_flags(attributes: Attributes) -> MountFlags {
+    let set = FLAGS.iter().filter(|(attribute, ..)| attributes.contains(*attribute));
+    set.fold(MountFlags::empty(), |flags, (_, flag, _)| flags | *flag)
+}
+
+/// Names flags as strace does: `MS_RDONLY|MS_NODEV`.
+pub(super) fn shown(attributes: Attributes, prefix: &str) -> String {
+    let set = FLAGS.iter().filter(|(attribute, ..)| attributes.contains(*attribute));
+    let names: Vec<String> = set.map(|(.., name)| format!("{prefix}{name}")).collect();
+    if names.is_empty() { "0".to_owned() } else { names.join("|") }
+}
+
+/// Quotes bytes as strace does: a C string literal.
+pub(super) fn quoted(bytes: &[u8]) -> String {
+    let mut text = String::from("\"");
+    for &byte in bytes {
+        match byte {
+            b'"' | b'\\' => {
+                text.push('\\');
+                text.push(char::from(byte));
+            }
+            b'\n' => text.push_str("\\n"),
+            b'\t' => text.push_str("\\t"),
+            b' '..=b'~' => text.push(char::from(byte)),
+            // Three octal digits, so that a digit that follows is not taken for one more.
+            other => write!(text, "\\{other:03o}").unwrap_or_default(),
+        }
+    }
+    text.push('"');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_have_their_names_in_both_calls() {
+        let flags = Attributes::MOUNT_ATTR_RDONLY | Attributes::MOUNT_ATTR_NODEV;
+        assert_eq!(shown(flags, "MS_"), "MS_RDONLY|MS_NODEV");
+        assert_eq!(shown(flags, "MOUNT_ATTR_"), "MOUNT_ATTR_RDONLY|MOUNT_ATTR_NODEV");
+        assert_eq!(shown(Attributes::empty(), "MS_"), "0");
+        assert_eq!(as_mount_flags(flags), MountFlags::RDONLY | MountFlags::NODEV);
+    }
+}
