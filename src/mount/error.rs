@@ -22,13 +22,13 @@ pub enum Error {
     #[error("{0} layers are too many: overlayfs takes at most {MAX_LOWER}")]
     TooManyLayers(usize),
     /// A directory that is not there.
-    #[error("{role} {}: no such directory", Shown(.path))]
+    #[error("{}no such directory", named(*.role, .path, ": "))]
     Missing { role: Role, path: PathBuf },
     /// Something else where a directory should be.
-    #[error("{role} {} is not a directory", Shown(.path))]
+    #[error("{}not a directory", named(*.role, .path, " is "))]
     NotADirectory { role: Role, path: PathBuf },
     /// A directory that was removed while somebody still holds it.
-    #[error("{role} {} has been removed", Shown(.path))]
+    #[error("{}removed meanwhile", named(*.role, .path, " has been "))]
     Removed { role: Role, path: PathBuf },
     /// One directory in two roles.
     #[error("{role} {} and {other_role} {} are the same directory", Shown(.path), Shown(.other))]
@@ -230,6 +230,14 @@ impl Error {
 
 fn beside(upper: &Path) -> String {
     quoted(&upper.with_file_name("work"))
+}
+
+/// Names a directory, but for the mount point: whoever asked for the mount has just been told of it.
+fn named(role: Role, path: &Path, link: &str) -> String {
+    match role {
+        Role::Target => String::new(),
+        Role::Lower | Role::Upper | Role::Work => format!("{role} {}{link}", Shown(path)),
+    }
 }
 
 fn whose(by: Option<&Path>) -> String {

@@ -15,11 +15,14 @@ pub(super) fn explain(error: Error, log: &[String]) -> Error {
 }
 
 fn explain_call(failed: CallFailed, log: &[String]) -> Error {
+    // Only these calls bring overlayfs to speak.
+    let call = failed.call.split('(').next().unwrap_or_default();
+    let log = if matches!(call, "fsconfig" | "mount") { log } else { &[] };
     let words = std::iter::once(&failed.said).chain(log);
-    if let Some(why) = words.filter_map(|said| by_words(said)).next() {
+    if let Some(why) = words.filter_map(|said| by_words(said, failed.errno)).next() {
         return why.of(failed);
     }
-    match by_errno(&failed) {
+    match by_errno(call, failed.errno) {
         Some(why) => why.of(failed),
         // One sentence of the log is better than none; it may be another mount's, so it is only quoted.
         None => Error::Kernel(match log.first() {
@@ -47,73 +50,105 @@ impl Why {
     }
 }
 
-/// What overlayfs says (fs/overlayfs/super.c, params.c), what it means, what helps.
-const SAYINGS: &[(&str, &str, Option<&str>, Class)] = &[
-    (
+/// What overlayfs says (fs/overlayfs/super.c, params.c), with which errno, what it means, what helps. The log is
+/// everyone's: a sentence that does not go with the errno is another mount's.
+struct Saying {
+    said: &'static str,
+    errno: Errno,
+    reason: &'static str,
+    hint: Option<&'static str>,
+    class: Class,
+}
+
+const fn saying(said: &'static str, errno: Errno, reason: &'static str, class: Class) -> Saying {
+    Saying { said, errno, reason, hint: None, class }
+}
+
+impl Saying {
+    const fn hint(mut self, hint: &'static str) -> Self {
+        self.hint = Some(hint);
+        self
+    }
+}
+
+const SAYINGS: &[Saying] = &[
+    saying(
         "maximum fs stacking depth exceeded",
+        Errno::INVAL,
         "a directory lies on an overlay over an overlay: the kernel stacks two at most",
-        None,
         Class::Unsupported,
     ),
-    (
+    saying(
         "failed to verify upper root origin",
+        Errno::STALE,
         "the upper directory belongs to other lower directories, as its index says",
-        Some("mount it over the same ones, or with -o index=off"),
         Class::Failed,
-    ),
-    (
+    )
+    .hint("mount it over the same ones, or with -o index=off"),
+    saying(
         "failed to verify index dir",
+        Errno::STALE,
         "the work directory belongs to another upper directory, as its index says",
-        Some("give an empty --work directory, or -o index=off"),
         Class::Failed,
-    ),
-    (
+    )
+    .hint("give an empty --work directory, or -o index=off"),
+    saying(
         "is in-use as upperdir/workdir of another mount, mount with",
+        Errno::BUSY,
         "a directory is the upper or work directory of another overlay",
-        None,
         Class::InUse,
     ),
-    (
+    saying(
         "with incompat feature",
+        Errno::INVAL,
         "the work directory was left by a mount with a feature that this kernel does not know",
-        Some("ls the folder work/incompat in the work directory"),
         Class::Unsupported,
-    ),
-    ("overlapping lowerdir path", "one of the directories lies inside another", None, Class::Failed),
-    ("conflicting lowerdir path", "two of the directories are the same", None, Class::Failed),
-    (
-        "must reside under the same mount",
-        "the work directory does not lie in the same mount as the upper directory",
-        None,
+    )
+    .hint("ls the folder work/incompat in the work directory"),
+    saying(
+        "overlapping lowerdir path",
+        Errno::LOOP,
+        "one of the directories lies inside another",
         Class::Failed,
     ),
-    ("upper fs is r/o", "the upper directory is read-only", None, Class::Failed),
-    (
+    saying("conflicting lowerdir path", Errno::LOOP, "two of the directories are the same", Class::Failed),
+    saying(
+        "must reside under the same mount",
+        Errno::INVAL,
+        "the work directory does not lie in the same mount as the upper directory",
+        Class::Failed,
+    ),
+    saying("upper fs is r/o", Errno::INVAL, "the upper directory is read-only", Class::Failed),
+    saying(
         "not supported as upperdir",
+        Errno::INVAL,
         "the upper directory's filesystem cannot hold one",
-        Some("give --upper a directory on ext4, xfs or btrfs"),
         Class::Unsupported,
-    ),
-    ("too many lower directories", "there are too many layers for overlayfs", None, Class::Unsupported),
-    (
+    )
+    .hint("give --upper a directory on ext4, xfs or btrfs"),
+    saying(
         "failed to clone lowerpath",
+        Errno::INVAL,
         "this kernel does not take such a mount as a layer",
-        Some("try --method path"),
         Class::Unsupported,
-    ),
+    )
+    .hint("try --method path"),
 ];
 
-fn by_words(said: &str) -> Option<Why> {
-    let known = SAYINGS.iter().find(|(saying, ..)| said.contains(saying));
-    if let Some(&(_, reason, hint, class)) = known {
-        return Some(Why { reason: reason.to_owned(), hint, class });
+fn by_words(said: &str, errno: Errno) -> Option<Why> {
+    let known = SAYINGS.iter().find(|saying| saying.errno == errno && said.contains(saying.said));
+    if let Some(saying) = known {
+        return Some(Why { reason: saying.reason.to_owned(), hint: saying.hint, class: saying.class });
+    }
+    if errno != Errno::INVAL {
+        return None;
     }
     let (reason, class) = if let Some(option) = after(said, "Unknown parameter ") {
-        (format!("this kernel's overlayfs has no option {option}"), Class::Unsupported)
+        (format!("this kernel's overlayfs does not take option {option}"), Class::Unsupported)
     } else if let Some(option) = after(said, "unrecognized mount option \"") {
         // Up to Linux 6.4: `unrecognized mount option "x" or missing value`.
         let option = option.split('"').next().unwrap_or_default();
-        (format!("this kernel's overlayfs has no option '{option}'"), Class::Unsupported)
+        (format!("this kernel's overlayfs does not take option '{option}'"), Class::Unsupported)
     } else if let Some(option) = after(said, "Bad value for ") {
         (format!("bad value for option {option}"), Class::Failed)
     } else {
@@ -126,9 +161,8 @@ fn after<'a>(said: &'a str, start: &str) -> Option<&'a str> {
     said.find(start).map(|at| &said[at + start.len()..])
 }
 
-fn by_errno(failed: &CallFailed) -> Option<Why> {
-    let call = failed.call.split('(').next().unwrap_or_default();
-    let (reason, hint, class) = match (call, failed.errno) {
+fn by_errno(call: &str, errno: Errno) -> Option<Why> {
+    let (reason, hint, class) = match (call, errno) {
         (_, Errno::MFILE | Errno::NFILE) => ("too many open files", Some("ulimit -n 4096"), Class::Failed),
         (_, Errno::NOMEM) => ("out of memory", None, Class::Failed),
         ("fsopen", Errno::PERM) | ("unshare" | "fsmount" | "move_mount", Errno::PERM) => (
@@ -186,6 +220,14 @@ mod tests {
             ),
             (
                 create,
+                Errno::LOOP,
+                "",
+                &["maximum fs stacking depth exceeded"],
+                "one of the directories is, or lies inside, another",
+                Class::Failed,
+            ),
+            (
+                create,
                 Errno::STALE,
                 "",
                 &[],
@@ -205,7 +247,7 @@ mod tests {
                 Errno::INVAL,
                 "Unknown parameter 'x'",
                 &[],
-                "this kernel's overlayfs has no option 'x'",
+                "this kernel's overlayfs does not take option 'x'",
                 Class::Unsupported,
             ),
             (
