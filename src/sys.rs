@@ -36,6 +36,12 @@ impl CallFailed {
         Self { call: call.into(), errno, said: String::new() }
     }
 
+    /// Notes that `call`, made by the standard library, ended with `error`.
+    #[must_use]
+    pub fn of_io(call: impl Into<String>, error: &io::Error) -> Self {
+        Self::new(call, Errno::from_io_error(error).unwrap_or(Errno::IO))
+    }
+
     /// Adds what the kernel's log says of it.
     #[must_use]
     pub fn saying(mut self, said: impl Into<String>) -> Self {
@@ -56,6 +62,22 @@ impl From<CallFailed> for io::Error {
 pub fn describe(errno: Errno) -> String {
     let text = io::Error::from(errno).to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+/// Returns the user and group that own what this process creates.
+#[must_use]
+pub fn creates_as() -> (u32, u32) {
+    (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+}
+
+/// Returns the mode bits that the kernel may clear from what this process creates; never too few.
+///
+/// Read, not set and reset: umask(2) is the whole process's, and another thread may be creating a file just now.
+#[must_use]
+pub fn umask() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let umask = status.lines().find_map(|line| line.strip_prefix("Umask:")); // since Linux 4.7
+    umask.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok()).unwrap_or(0o777)
 }
 
 struct Said<'a>(&'a str);

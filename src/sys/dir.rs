@@ -33,6 +33,12 @@ pub fn is_whiteout(stat: &Stat) -> bool {
     kind(stat) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
+/// Returns major and minor number of the device that `stat` speaks of.
+#[must_use]
+pub fn device(stat: &Stat) -> (u32, u32) {
+    (fs::major(stat.st_rdev), fs::minor(stat.st_rdev))
+}
+
 /// A directory, held open. Its path is only for messages.
 #[derive(Debug)]
 pub struct Dir {
@@ -243,6 +249,27 @@ impl Dir {
         }
     }
 
+    /// Returns the name of the filesystem that this directory lies on; for messages.
+    pub fn filesystem(&self) -> Result<String> {
+        let magic = fs::fstatfs(&self.fd).map_err(|e| self.failed("fstatfs", b"", e))?.f_type;
+        // statfs(2), linux/magic.h
+        Ok(match magic {
+            0xef53 => "ext4".to_owned(), // ext2 and ext3 have the same number
+            0x5846_5342 => "xfs".to_owned(),
+            0x9123_683e => "btrfs".to_owned(),
+            0x0102_1994 => "tmpfs".to_owned(),
+            0x794c_7630 => "overlayfs".to_owned(),
+            0xf2f5_2010 => "f2fs".to_owned(),
+            0x2fc1_2fc1 => "zfs".to_owned(),
+            0x6969 => "nfs".to_owned(),
+            0x4d44 => "vfat".to_owned(),
+            0x6573_5546 => "fuse".to_owned(),
+            0x0102_1997 => "9p".to_owned(),
+            0x8584_58f6 => "ramfs".to_owned(),
+            other => format!("filesystem {other:#x}"),
+        })
+    }
+
     /// Returns this directory's value of one extended attribute.
     pub fn xattr_self(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         match grow(|buf| fs::fgetxattr(&self.fd, key, buf)) {
@@ -263,9 +290,39 @@ impl Dir {
     }
 }
 
+/// Whether setting an extended attribute failed because the filesystem, or this kind of file, cannot hold it.
+#[must_use]
+pub fn cannot_hold(set: &CallFailed) -> bool {
+    // setxattr(2); ENOSPC is ext4 out of room for attributes, EPERM a `user.` one of a device or symbolic link (xattr(7)).
+    matches!(
+        set.errno,
+        Errno::OPNOTSUPP | Errno::NOSPC | Errno::TOOBIG | Errno::RANGE | Errno::INVAL | Errno::PERM
+    )
+}
+
 /// Sets the owner of an open file. Clears setuid bits and capabilities (chown(2)).
 pub fn chown(fd: impl AsFd, uid: u32, gid: u32) -> std::result::Result<(), Errno> {
     fs::fchown(fd, Some(fs::Uid::from_raw(uid)), Some(fs::Gid::from_raw(gid)))
+}
+
+/// Sets the mode of an open file.
+pub fn chmod(fd: impl AsFd, mode: u32) -> std::result::Result<(), Errno> {
+    fs::fchmod(fd, Mode::from_raw_mode(mode))
+}
+
+/// Sets one extended attribute of an open file.
+pub fn set_xattr(fd: impl AsFd, key: &[u8], value: &[u8]) -> std::result::Result<(), Errno> {
+    fs::fsetxattr(fd, key, value, fs::XattrFlags::empty())
+}
+
+/// Returns start and end of the next run of data in an open file at or after `from`; `None` where only a hole follows.
+pub fn next_data(fd: impl AsFd, from: u64) -> std::result::Result<Option<(u64, u64)>, Errno> {
+    let fd = fd.as_fd();
+    match fs::seek(fd, fs::SeekFrom::Data(from)) {
+        Ok(start) => Ok(Some((start, fs::seek(fd, fs::SeekFrom::Hole(start))?))),
+        Err(Errno::NXIO) => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 /// Sets modification and access time of an open file.
