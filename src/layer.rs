@@ -1,1 +1,147 @@
-//! (being written)
+//! One tar stream becomes one overlay `diff` directory, as the OCI image-spec (layer.md) means it.
+//!
+//! Two phases, so that layers can be unpacked side by side and settled in order:
+//!
+//! 1. [`unpack`] reads the tar and writes all inodes but whiteouts, knowing nothing of the layers below. Directories stay
+//!    0700 and bare: a default ACL or a setgid bit would pass to what is made in them.
+//! 2. [`Unpacked::settle`] does what depends on the layers below: whiteouts, opaque marks, directories that the tar only
+//!    implies, hard links to files of other layers. It ends with the directories' own metadata, deepest first.
+//!
+//! Knows no image and no store; what it leaves behind after an error is for the caller to throw away.
+
+mod apply;
+mod below;
+mod error;
+mod lower_links;
+mod meta;
+mod path;
+mod pipeline;
+mod settle;
+mod tree;
+mod whiteout;
+mod writer;
+
+pub use below::Below;
+pub use error::{Error, Refusal};
+
+use crate::archive::blob::Blob;
+use crate::digest::Digest;
+use crate::sys::dir::Dir;
+use crate::sys::{self, CallFailed};
+
+use lower_links::LowerLinks;
+use meta::Stamp;
+use tree::Tree;
+
+/// How a layer is unpacked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// How much it may hold.
+    pub limits: Limits,
+    /// What becomes of attributes that the filesystem cannot hold.
+    pub xattrs: XattrPolicy,
+}
+
+/// How much a layer may hold; what is beyond is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Entries in the tar.
+    pub entries: u64,
+    /// Directories, those that the tar only implies included: a name of 4 KiB can imply 2,000.
+    pub directories: u64,
+    /// Bytes of the uncompressed tar.
+    pub bytes: u64,
+}
+
+impl Limits {
+    /// Some ten times what the largest images of machine-learning suites have in one layer.
+    pub const DEFAULT: Self = Self { entries: 10_000_000, directories: 4_000_000, bytes: 1 << 40 };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// What becomes of extended attributes that the filesystem cannot hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum XattrPolicy {
+    /// They are errors.
+    #[default]
+    Keep,
+    /// They are left out and counted.
+    Warn,
+    /// They are left out.
+    Skip,
+}
+
+/// Extended attributes that are in the tar and not in the layer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// How many `trusted.*` and `user.overlay.*` there were: they would steer overlayfs.
+    pub steering: u64,
+    /// How many `security.selinux`, `security.ima` and `security.evm`: they mean something to another host.
+    pub host_labels: u64,
+    /// How many the filesystem could not hold ([`XattrPolicy::Warn`]).
+    pub unheld: u64,
+    /// The first of those.
+    pub named: Vec<Unheld>,
+}
+
+/// An extended attribute that the filesystem could not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unheld {
+    /// The entry's name in the tar.
+    pub path: Vec<u8>,
+    /// The attribute's name.
+    pub key: Vec<u8>,
+}
+
+/// A layer whose inodes are on disk, and what is to be done once the layers below are known.
+#[derive(Debug)]
+pub struct Unpacked {
+    tree: Tree,
+    links: LowerLinks,
+    stamp: Stamp,
+    entries: u64,
+    bytes: u64,
+}
+
+/// What a layer turned out to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// How many entries the tar has, whiteouts included.
+    pub entries: u64,
+    /// How many bytes its files have, holes left out.
+    pub bytes: u64,
+    /// Whether it hides all layers below. Overlayfs ignores the mark on a layer's root: the stack must end here.
+    pub opaque_root: bool,
+    /// What is in the tar and not in the layer.
+    pub left_out: LeftOut,
+}
+
+/// Unpacks `blob` into the empty directory `diff`, and checks that its contents are those that `diff_id` and the blob's
+/// own digest and size name.
+pub fn unpack(blob: Blob, diff_id: &Digest, diff: &Dir, options: &Options) -> Result<Unpacked, Error> {
+    fresh_root(diff).map_err(Error::Call)?;
+    let stamp = Stamp::new(diff, options.xattrs)?;
+    let applied = pipeline::run(blob, diff_id, options.limits.bytes, |input| {
+        writer::with(&stamp, |writers| apply::layer(input, diff, &options.limits, &stamp, writers))
+    })?;
+    let apply::Applied { tree, links, entries, bytes } = applied;
+    Ok(Unpacked { tree, links, stamp, entries, bytes })
+}
+
+/// Makes a new directory one from which nothing is inherited: no default ACL, no setgid bit, no foreign group.
+pub fn fresh_root(dir: &Dir) -> Result<(), CallFailed> {
+    for acl in [b"system.posix_acl_default", b"system.posix_acl_access".as_slice()] {
+        dir.remove_xattr_self(acl)?;
+    }
+    let (uid, gid) = sys::creates_as();
+    dir.chown_self(uid, gid)?;
+    dir.chmod_self(0o700)
+}
+
+#[cfg(test)]
+mod tests;

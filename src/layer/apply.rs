@@ -1,0 +1,290 @@
+//! One member of the tar after the other becomes an inode, or a note of what to do later.
+//!
+//! Where a member goes, and what has to go for it, is in `places`.
+
+mod places;
+
+use std::io::{Seek, SeekFrom};
+
+use crate::sys::CallFailed;
+use crate::sys::dir::{Dir, FileType};
+use crate::tarfile::{self, Kind, Member, Reader, Sparse};
+
+use super::Limits;
+use super::error::{Error, For, Refusal};
+use super::lower_links::{LowerFile, LowerLinks, Spot};
+use super::meta::{Meta, Stamp};
+use super::path::EntryPath;
+use super::pipeline::Input;
+use super::tree::{Handles, ROOT, Tree};
+use super::whiteout::{self, Name};
+use super::writer::{self, Job, Writers};
+
+/// Files up to this size are left to the writers.
+const SMALL: u64 = 1 << 20;
+
+/// What is known of the layer after its last member.
+pub(super) struct Applied {
+    pub(super) tree: Tree,
+    pub(super) links: LowerLinks,
+    pub(super) entries: u64,
+    pub(super) bytes: u64,
+}
+
+type Members<'i> = Reader<&'i mut Input>;
+
+/// Unpacks the tar in `input` into `diff`, and reads `input` to its end.
+pub(super) fn layer(
+    input: &mut Input,
+    diff: &Dir,
+    limits: &Limits,
+    stamp: &Stamp,
+    writers: &mut Writers<'_>,
+) -> Result<Applied, Error> {
+    let handles = Handles::new(diff).map_err(Error::Call)?;
+    let mut apply = Apply {
+        tree: Tree::new(),
+        links: LowerLinks::default(),
+        handles,
+        limits,
+        stamp,
+        writers,
+        entries: 0,
+        bytes: 0,
+    };
+    let read = apply.members(input);
+    // The tar reader was only told that reading failed; the input knows why.
+    read.map_err(|error| if matches!(error, Error::Read(_)) { input.fault() } else { error })?;
+    let Apply { tree, links, entries, bytes, .. } = apply;
+    Ok(Applied { tree, links, entries, bytes })
+}
+
+struct Apply<'a, 'w> {
+    tree: Tree,
+    links: LowerLinks,
+    handles: Handles,
+    limits: &'a Limits,
+    stamp: &'a Stamp,
+    writers: &'a mut Writers<'w>,
+    entries: u64,
+    bytes: u64,
+}
+
+impl Apply<'_, '_> {
+    fn members(&mut self, input: &mut Input) -> Result<(), Error> {
+        let limits = tarfile::Limits { members: u64::MAX, ..tarfile::Limits::DEFAULT };
+        let mut members = Reader::new(input, limits);
+        while let Some(member) = members.next()? {
+            self.entries += 1;
+            if self.entries > self.limits.entries {
+                return Err(Error::TooMany { what: "entries", limit: self.limits.entries });
+            }
+            self.member(member, &mut members)?;
+        }
+        members.finish()?;
+        Ok(())
+    }
+
+    fn member(&mut self, mut member: Member, members: &mut Members<'_>) -> Result<(), Error> {
+        let entry = std::mem::take(&mut member.path);
+        let path = EntryPath::parse(&entry).entry(&entry)?;
+        let Some((parents, last)) = path.split() else {
+            return self.root(member, &entry);
+        };
+        if whiteout::is_bookkeeping(parents, last) {
+            return Ok(());
+        }
+        let name = whiteout::read(last).entry(&entry)?;
+        let parent = self.enter(parents, &entry)?;
+        self.tree.fits(parent, last).entry(&entry)?;
+        match name {
+            Name::Opaque => self.tree.node_mut(parent).opaque = true,
+            Name::Whiteout(gone) => {
+                self.tree.node_mut(parent).gone.insert(gone.into());
+            }
+            Name::Plain(name) => {
+                let at = Spot::new(parent, name);
+                self.plain(member, at, entry, members)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn root(&mut self, mut member: Member, entry: &[u8]) -> Result<(), Error> {
+        if member.kind != Kind::Directory {
+            return Err(Refusal::RootNoDirectory.of(entry));
+        }
+        self.tree.node_mut(ROOT).described = Some(self.meta(&mut member));
+        Ok(())
+    }
+
+    fn meta(&self, member: &mut Member) -> Meta {
+        Meta::of_member(member, &mut self.stamp.left_out())
+    }
+
+    fn plain(
+        &mut self,
+        mut member: Member,
+        at: Spot,
+        entry: Vec<u8>,
+        members: &mut Members<'_>,
+    ) -> Result<(), Error> {
+        let meta = self.meta(&mut member);
+        match member.kind {
+            Kind::File => self.file(member.sparse, meta, at, entry, members),
+            Kind::Directory => self.directory(meta, &at, &entry),
+            Kind::Symlink(target) => {
+                let dir = self.room_for(&at, &entry)?;
+                dir.symlink(&target, &at.name).entry(&entry)?;
+                self.stamp.symlink(&dir, &at.name, &meta, &entry)
+            }
+            Kind::HardLink(target) => self.hard_link(&target, at, &entry),
+            Kind::CharDevice { major: 0, minor: 0 } => Err(Refusal::WhiteoutDevice.of(&entry)),
+            Kind::CharDevice { major, minor } => {
+                self.special(FileType::CharacterDevice, (major, minor), &meta, &at, &entry)
+            }
+            Kind::BlockDevice { major, minor } => {
+                self.special(FileType::BlockDevice, (major, minor), &meta, &at, &entry)
+            }
+            Kind::Fifo => self.special(FileType::Fifo, (0, 0), &meta, &at, &entry),
+        }
+    }
+
+    fn directory(&mut self, meta: Meta, at: &Spot, entry: &[u8]) -> Result<(), Error> {
+        let id = match self.tree.kid(at.parent, &at.name) {
+            Some(id) => id,
+            None => self.make_directory(at, entry)?,
+        };
+        self.tree.node_mut(id).described = Some(meta);
+        Ok(())
+    }
+
+    fn special(
+        &mut self,
+        kind: FileType,
+        device: (u32, u32),
+        meta: &Meta,
+        at: &Spot,
+        entry: &[u8],
+    ) -> Result<(), Error> {
+        let dir = self.room_for(at, entry)?;
+        dir.mknod(&at.name, kind, 0, device).entry(entry)?;
+        self.stamp.node(&dir, &at.name, meta, entry)
+    }
+
+    fn file(
+        &mut self,
+        sparse: Option<Sparse>,
+        meta: Meta,
+        at: Spot,
+        entry: Vec<u8>,
+        members: &mut Members<'_>,
+    ) -> Result<(), Error> {
+        self.bytes += members.data_left();
+        let dir = self.room_for(&at, &entry)?;
+        if sparse.is_some() || members.data_left() > SMALL {
+            return self.large_file(sparse, &meta, &dir, &at.name, &entry, members);
+        }
+        let mut pieces = Vec::new();
+        loop {
+            let n = members.fill()?.len();
+            if n == 0 {
+                break;
+            }
+            pieces.push(members.input_mut().share(n));
+            members.consume(n);
+        }
+        self.writers.push(Job { dir, name: at.name, path: entry, meta, pieces })
+    }
+
+    fn large_file(
+        &mut self,
+        sparse: Option<Sparse>,
+        meta: &Meta,
+        dir: &Dir,
+        name: &[u8],
+        entry: &[u8],
+        members: &mut Members<'_>,
+    ) -> Result<(), Error> {
+        self.writers.flush()?;
+        let mut file = dir.create(name, Stamp::mode_at_birth(meta)).entry(entry)?;
+        let failed = |call, e| Err::<(), _>(CallFailed::of_io(call, &e)).entry(entry);
+        match sparse {
+            None => copy(members, u64::MAX, &mut file, entry)?,
+            Some(Sparse { size, segments }) => {
+                for (offset, len) in segments {
+                    file.seek(SeekFrom::Start(offset)).map(drop).or_else(|e| failed("lseek", e))?;
+                    copy(members, len, &mut file, entry)?;
+                }
+                file.set_len(size).or_else(|e| failed("ftruncate", e))?;
+            }
+        }
+        self.stamp.file(&file, meta, entry)
+    }
+
+    /// Gives the inode that the target's name stands for one more name; its metadata stays as it is.
+    fn hard_link(&mut self, target: &[u8], at: Spot, entry: &[u8]) -> Result<(), Error> {
+        let bad = |why| Refusal::LinkTarget { target: target.to_owned(), why: Box::new(why) };
+        let path = EntryPath::parse(target).map_err(bad).entry(entry)?;
+        let Some((parents, name)) = path.split() else {
+            return Err(Refusal::LinkToDirectory(target.to_owned()).of(entry));
+        };
+        let parent = self.enter(parents, entry)?;
+        self.tree.fits(parent, name).map_err(bad).entry(entry)?;
+        let from = Spot::new(parent, name);
+        if self.tree.kid(parent, name).is_some() {
+            return Err(Refusal::LinkToDirectory(target.to_owned()).of(entry));
+        }
+        if let Some(file) = self.links.at(&from) {
+            self.room_for(&at, entry)?;
+            self.links.add_name(file, at);
+        } else if self.is_on_disk(&from, entry)? {
+            self.link(&from, &at, entry)?;
+        } else {
+            let source = self.tree.path_of(parent, name);
+            let (own, target) = (from.clone(), target.to_owned());
+            self.tree.take_name(own.parent, &own.name);
+            let file = self.links.bring_up(LowerFile { source, entry: entry.to_owned(), target }, own);
+            if at != from {
+                self.room_for(&at, entry)?;
+                self.links.add_name(file, at);
+            }
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, from: &Spot, to: &Spot, entry: &[u8]) -> Result<(), Error> {
+        if from == to {
+            return Ok(());
+        }
+        let source = self.handles.get(&self.tree, from.parent).entry(entry)?;
+        if !self.tree.may_be_taken(to.parent, &to.name) {
+            return source.link(&from.name, &*self.room_for(to, entry)?, &to.name).entry(entry);
+        }
+        // What has to make room may hold the target, so that gets its new name aside first.
+        let dir = self.handles.get(&self.tree, to.parent).entry(entry)?;
+        source.link(&from.name, &dir, whiteout::ASIDE).entry(entry)?;
+        self.room_for(to, entry)?;
+        dir.rename(whiteout::ASIDE, &dir, &to.name).entry(entry)
+    }
+}
+
+/// Writes at most `limit` of the member's stored bytes to `file`.
+fn copy(
+    members: &mut Members<'_>,
+    mut limit: u64,
+    file: &mut std::fs::File,
+    entry: &[u8],
+) -> Result<(), Error> {
+    while limit > 0 {
+        let run = members.fill()?;
+        let n = usize::try_from(limit).map_or(run.len(), |limit| limit.min(run.len()));
+        if n == 0 {
+            break;
+        }
+        writer::write_all(file, &run[..n], entry)?;
+        members.consume(n);
+        limit -= n as u64;
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! Where a member goes: its parent directory, and room for its name there.
+//!
+//! Names are resolved by handles and never leave the layer's root. A member replaces what an earlier one put at its path;
+//! where that may be so, the writers are waited for first.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::sys::dir::{self, Dir, FileType};
+
+use super::Apply;
+use crate::layer::error::{Error, For, Refusal};
+use crate::layer::lower_links::Spot;
+use crate::layer::tree::{NodeId, ROOT};
+
+/// As many symbolic links as the kernel follows in one path (MAXSYMLINKS, linux/namei.h).
+const MAX_LINKS: usize = 40;
+
+impl Apply<'_, '_> {
+    pub(super) fn make_directory(&mut self, at: &Spot, entry: &[u8]) -> Result<NodeId, Error> {
+        if self.tree.made() as u64 > self.limits.directories {
+            return Err(Error::TooMany { what: "directories", limit: self.limits.directories });
+        }
+        self.tree.fits(at.parent, &at.name).entry(entry)?;
+        self.room_for(at, entry)?.mkdir(&at.name, 0o700).entry(entry)?;
+        Ok(self.tree.add(at.parent, &at.name))
+    }
+
+    /// Whether an inode that is no directory has this name, or will have once the writers are done.
+    pub(super) fn is_on_disk(&mut self, at: &Spot, entry: &[u8]) -> Result<bool, Error> {
+        if !self.tree.may_be_taken(at.parent, &at.name) {
+            return Ok(false);
+        }
+        let dir = self.handles.get(&self.tree, at.parent).entry(entry)?;
+        if dir.stat(&at.name).entry(entry)?.is_some() {
+            return Ok(true);
+        }
+        self.writers.drain()?;
+        Ok(dir.stat(&at.name).entry(entry)?.is_some())
+    }
+
+    /// Sees to it that nothing has this name, notes that it is taken now, and returns its directory.
+    pub(super) fn room_for(&mut self, at: &Spot, entry: &[u8]) -> Result<Arc<Dir>, Error> {
+        let dir = self.handles.get(&self.tree, at.parent).entry(entry)?;
+        if let Some(id) = self.tree.kid(at.parent, &at.name) {
+            self.remove_directory(id, entry)?;
+        } else if self.tree.may_be_taken(at.parent, &at.name) {
+            self.links.forget(at);
+            if self.is_on_disk(at, entry)? {
+                dir.unlink(&at.name).entry(entry)?;
+            }
+        }
+        self.tree.take_name(at.parent, &at.name);
+        Ok(dir)
+    }
+
+    /// Removes a directory with all in it, without holding more than one of them open.
+    fn remove_directory(&mut self, top: NodeId, entry: &[u8]) -> Result<(), Error> {
+        self.writers.drain()?;
+        for id in self.tree.remove(top) {
+            let dir = self.handles.get(&self.tree, id).entry(entry)?;
+            for name in dir.names().entry(entry)? {
+                dir.unlink(&name).entry(entry)?;
+            }
+            self.handles.forget(id);
+            let parent = self.handles.get(&self.tree, self.tree.parent(id)).entry(entry)?;
+            parent.rmdir(self.tree.name(id)).entry(entry)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the directory at `parents`. Links of this layer are followed inside its root; what is missing, or is
+    /// something else, becomes an implied directory.
+    pub(super) fn enter(&mut self, parents: &[&[u8]], entry: &[u8]) -> Result<NodeId, Error> {
+        let mut here = ROOT;
+        for (done, part) in parents.iter().enumerate() {
+            match self.tree.kid(here, part) {
+                Some(kid) => here = kid,
+                None => return self.walk(here, &parents[done..], entry),
+            }
+        }
+        Ok(here)
+    }
+
+    fn walk(&mut self, mut here: NodeId, parts: &[&[u8]], entry: &[u8]) -> Result<NodeId, Error> {
+        let mut todo: VecDeque<Box<[u8]>> = parts.iter().map(|&part| part.into()).collect();
+        // What is not there yet, below `here`: made only once it is known that no `..` of a link takes it back.
+        let mut missing: Vec<Box<[u8]>> = Vec::new();
+        let mut links = 0;
+        while let Some(part) = todo.pop_front() {
+            if &*part == b".." {
+                if missing.pop().is_none() {
+                    here = self.tree.parent(here);
+                }
+            } else if !missing.is_empty() {
+                missing.push(part);
+            } else if let Some(kid) = self.tree.kid(here, &part) {
+                here = kid;
+            } else if let Some(target) = self.link_at(here, &part, entry)? {
+                links += 1;
+                if links > MAX_LINKS {
+                    return Err(Refusal::TooManyLinks(MAX_LINKS).of(entry));
+                }
+                if target.starts_with(b"/") {
+                    here = ROOT;
+                }
+                let steps = target.split(|&b| b == b'/').filter(|step| !matches!(*step, b"" | b"."));
+                steps.rev().for_each(|step| todo.push_front(step.into()));
+            } else {
+                missing.push(part);
+            }
+        }
+        for name in missing {
+            here = self.make_directory(&Spot { parent: here, name }, entry)?;
+        }
+        Ok(here)
+    }
+
+    /// Returns the target of the symbolic link `name`; links are never in flight.
+    fn link_at(&mut self, parent: NodeId, name: &[u8], entry: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        if !self.tree.may_be_taken(parent, name) {
+            return Ok(None);
+        }
+        let dir = self.handles.get(&self.tree, parent).entry(entry)?;
+        match dir.stat(name).entry(entry)? {
+            Some(stat) if dir::kind(&stat) == FileType::Symlink => dir.read_link(name).map(Some).entry(entry),
+            _ => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The directories of the layer being unpacked: what is known of them, and handles of those in use.
+//!
+//! Directories are known by heart, so that most entries find their parent without a system call. Of other names only a
+//! hash is kept, which tells "surely new" from "perhaps seen before".
+
+use std::collections::hash_map::{DefaultHasher, RandomState};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use crate::sys::CallFailed;
+use crate::sys::dir::Dir;
+
+use super::error::Refusal;
+use super::meta::Meta;
+use super::path::PATH_MAX;
+
+/// How many directories are held open at most. Batches on their way to the writers hold others; together with a second
+/// layer being unpacked they stay below the usual limit of 1,024 files (getrlimit(2)).
+const OPEN_DIRECTORIES: usize = 128;
+
+/// A directory of this layer. A number is never given twice: one that was removed and made again is another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct NodeId(u32);
+
+/// The layer's root.
+pub(super) const ROOT: NodeId = NodeId(0);
+
+impl NodeId {
+    /// Returns the number, for tables beside the tree.
+    pub(super) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What is known of one directory.
+#[derive(Debug)]
+pub(super) struct Node {
+    parent: NodeId,
+    name: Box<[u8]>,
+    path_len: usize,
+    removed: bool,
+    kids: BTreeMap<Box<[u8]>, NodeId>,
+    /// What the tar says of it; `None` if it is only implied.
+    pub(super) described: Option<Meta>,
+    /// Whether it carries an opaque mark.
+    pub(super) opaque: bool,
+    /// The names that it whites out.
+    pub(super) gone: BTreeSet<Box<[u8]>>,
+}
+
+/// All directories of this layer.
+#[derive(Debug)]
+pub(super) struct Tree {
+    nodes: Vec<Node>,
+    /// Keyed, so that no tar can be made whose names collide; a chance collision only costs a look at the disk.
+    seen: HashSet<u64>,
+    key: RandomState,
+}
+
+impl Tree {
+    /// The tree of an empty layer.
+    pub(super) fn new() -> Self {
+        let root = Node::new(ROOT, b"", 0);
+        Self { nodes: vec![root], seen: HashSet::new(), key: RandomState::new() }
+    }
+
+    /// Returns what is known of a directory.
+    pub(super) fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.index()]
+    }
+
+    /// Returns what is known of a directory, to be changed.
+    pub(super) fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        &mut self.nodes[id.index()]
+    }
+
+    /// Returns how many directories were made, those removed again included.
+    pub(super) fn made(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Returns all directories that are there, parents before their children.
+    pub(super) fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<'_> {
+        let there = |(number, node): (usize, &Node)| (!node.removed).then_some(NodeId(number as u32));
+        self.nodes.iter().enumerate().filter_map(there)
+    }
+
+    /// Whether a directory is still there.
+    pub(super) fn is_there(&self, id: NodeId) -> bool {
+        !self.node(id).removed
+    }
+
+    /// Returns the directory `name` in `parent`.
+    pub(super) fn kid(&self, parent: NodeId, name: &[u8]) -> Option<NodeId> {
+        self.node(parent).kids.get(name).copied()
+    }
+
+    /// Returns the directory that `id` is in; the root is in itself.
+    pub(super) fn parent(&self, id: NodeId) -> NodeId {
+        self.node(id).parent
+    }
+
+    /// Returns the name of a directory in its parent; the root's is empty.
+    pub(super) fn name(&self, id: NodeId) -> &[u8] {
+        &self.node(id).name
+    }
+
+    /// Returns the path of a directory from the root, without links on the way; the root's is empty.
+    pub(super) fn path(&self, mut id: NodeId) -> Vec<u8> {
+        let mut names = Vec::new();
+        while id != ROOT {
+            names.push(self.name(id));
+            id = self.parent(id);
+        }
+        names.reverse();
+        names.join(&b'/')
+    }
+
+    /// Returns the path of `name` in a directory.
+    pub(super) fn path_of(&self, parent: NodeId, name: &[u8]) -> Vec<u8> {
+        let mut path = self.path(parent);
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name);
+        path
+    }
+
+    /// Whether the path of `name` in `parent` is one that the kernel takes: links can lead to longer ones than the
+    /// tar has.
+    pub(super) fn fits(&self, parent: NodeId, name: &[u8]) -> Result<(), Refusal> {
+        let len = self.node(parent).path_len + usize::from(parent != ROOT) + name.len();
+        if len > PATH_MAX { Err(Refusal::LongPath(len)) } else { Ok(()) }
+    }
+
+    /// Adds the directory `name` to `parent`.
+    pub(super) fn add(&mut self, parent: NodeId, name: &[u8]) -> NodeId {
+        let id = NodeId(u32::try_from(self.nodes.len()).expect("limits end long before"));
+        let path_len = self.node(parent).path_len + usize::from(parent != ROOT) + name.len();
+        self.nodes.push(Node::new(parent, name, path_len));
+        self.node_mut(parent).kids.insert(name.into(), id);
+        id
+    }
+
+    /// Takes out a directory with all in it, and returns them, children before their parents.
+    pub(super) fn remove(&mut self, top: NodeId) -> Vec<NodeId> {
+        let (parent, name) = (self.parent(top), self.node(top).name.clone());
+        self.node_mut(parent).kids.remove(&name);
+        let mut removed = vec![top];
+        let mut next = 0;
+        while let Some(&id) = removed.get(next) {
+            let node = self.node_mut(id);
+            node.removed = true;
+            removed.extend(std::mem::take(&mut node.kids).into_values());
+            // A layer may remove again what it made, any number of times.
+            (node.described, node.gone) = (None, BTreeSet::new());
+            next += 1;
+        }
+        removed.reverse();
+        removed
+    }
+
+    /// Notes that `name` in `parent` is taken; returns whether it may have been before.
+    pub(super) fn take_name(&mut self, parent: NodeId, name: &[u8]) -> bool {
+        let hash = self.hash(parent, name);
+        !self.seen.insert(hash)
+    }
+
+    /// Whether `name` in `parent` may be taken, by a directory or anything else.
+    pub(super) fn may_be_taken(&self, parent: NodeId, name: &[u8]) -> bool {
+        self.seen.contains(&self.hash(parent, name))
+    }
+
+    fn hash(&self, parent: NodeId, name: &[u8]) -> u64 {
+        let mut hasher: DefaultHasher = self.key.build_hasher();
+        parent.hash(&mut hasher);
+        name.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+impl Node {
+    fn new(parent: NodeId, name: &[u8], path_len: usize) -> Self {
+        Self {
+            parent,
+            name: name.into(),
+            path_len,
+            removed: false,
+            kids: BTreeMap::new(),
+            described: None,
+            opaque: false,
+            gone: BTreeSet::new(),
+        }
+    }
+}
+
+/// Open handles of this layer's directories, some of them at a time.
+#[derive(Debug)]
+pub(super) struct Handles {
+    root: Arc<Dir>,
+    open: HashMap<NodeId, Arc<Dir>>,
+}
+
+impl Handles {
+    /// Holds only the layer's root open.
+    pub(super) fn new(root: &Dir) -> Result<Self, CallFailed> {
+        Ok(Self { root: Arc::new(root.again()?), open: HashMap::new() })
+    }
+
+    /// Returns a handle of a directory.
+    pub(super) fn get(&mut self, tree: &Tree, id: NodeId) -> Result<Arc<Dir>, CallFailed> {
+        if id == ROOT {
+            return Ok(Arc::clone(&self.root));
+        }
+        if let Some(dir) = self.open.get(&id) {
+            return Ok(Arc::clone(dir));
+        }
+        let parent = tree.parent(id);
+        let dir = match self.open.get(&parent) {
+            Some(parent) => parent.open_dir(tree.name(id))?,
+            None => self.root.open_beneath(&tree.path(id))?,
+        };
+        // Tars go through a tree in order: what is needed again was used just now, and is soon open again.
+        if self.open.len() >= OPEN_DIRECTORIES {
+            self.open.clear();
+        }
+        let dir = Arc::new(dir);
+        self.open.insert(id, Arc::clone(&dir));
+        Ok(dir)
+    }
+
+    /// Lets go of a directory that is to be removed.
+    pub(super) fn forget(&mut self, id: NodeId) {
+        self.open.remove(&id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_made_again_is_another() {
+        let mut tree = Tree::new();
+        let a = tree.add(ROOT, b"a");
+        let b = tree.add(a, b"b");
+        assert_eq!(tree.path_of(b, b"c"), b"a/b/c");
+        assert_eq!(tree.remove(a), [b, a]);
+        assert_eq!(tree.kid(ROOT, b"a"), None);
+        assert_ne!(tree.add(ROOT, b"a"), a);
+        assert_eq!(tree.ids().count(), 2);
+    }
+
+    #[test]
+    fn a_name_is_new_once() {
+        let mut tree = Tree::new();
+        let a = tree.add(ROOT, b"a");
+        assert!(!tree.may_be_taken(a, b"x"));
+        assert!(!tree.take_name(a, b"x"));
+        assert!(tree.take_name(a, b"x"));
+        assert!(!tree.may_be_taken(ROOT, b"x"));
+    }
+}

@@ -1,0 +1,94 @@
+//! How layers remove: OCI's `.wh.` names, and overlayfs' whiteouts and opaque marks.
+//!
+//! The only file with those spellings. OCI: image-spec, layer.md, "Whiteouts". Overlayfs:
+//! Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories".
+
+use crate::sys::CallFailed;
+use crate::sys::dir::{Dir, FileType};
+
+use super::error::Refusal;
+
+const PREFIX: &[u8] = b".wh.";
+const OPAQUE: &[u8] = b".wh..wh..opq";
+/// AUFS keeps its own books under such names.
+const BOOKKEEPING: &[u8] = b".wh..wh.";
+
+/// A name that no entry can have; for what is on its way to its own name.
+pub(super) const ASIDE: &[u8] = b".wh..wh.aside";
+
+const OPAQUE_XATTR: &[u8] = b"trusted.overlay.opaque";
+
+/// What an entry's last component says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Name<'a> {
+    /// It names what the entry describes.
+    Plain(&'a [u8]),
+    /// It removes this name as the layers below have it.
+    Whiteout(&'a [u8]),
+    /// It hides all that the layers below have in this directory.
+    Opaque,
+}
+
+/// Whether an entry is AUFS's own and no part of the layer.
+pub(super) fn is_bookkeeping(parents: &[&[u8]], name: &[u8]) -> bool {
+    let books = |part: &[u8]| part.starts_with(BOOKKEEPING);
+    (books(name) && name != OPAQUE) || parents.iter().any(|part| books(part))
+}
+
+/// Reads the last component of an entry's path.
+pub(super) fn read(name: &[u8]) -> Result<Name<'_>, Refusal> {
+    if name == OPAQUE {
+        return Ok(Name::Opaque);
+    }
+    match name.strip_prefix(PREFIX) {
+        None => Ok(Name::Plain(name)),
+        Some(b"" | b"." | b"..") => Err(Refusal::NoWhiteout),
+        Some(gone) => Ok(Name::Whiteout(gone)),
+    }
+}
+
+/// Makes overlayfs hide `name` of the layers below.
+pub(super) fn place(dir: &Dir, name: &[u8]) -> Result<(), CallFailed> {
+    dir.mknod(name, FileType::CharacterDevice, 0, (0, 0))
+}
+
+/// Makes overlayfs hide all that the layers below have in `dir`.
+pub(super) fn mark_opaque(dir: &Dir) -> Result<(), CallFailed> {
+    dir.set_xattr_self(OPAQUE_XATTR, b"y")
+}
+
+/// Whether overlayfs hides all that the layers below have in `dir`.
+pub(super) fn is_opaque(dir: &Dir) -> Result<bool, CallFailed> {
+    Ok(dir.xattr_self(OPAQUE_XATTR)?.as_deref() == Some(b"y"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_what_it_does() {
+        for (name, meaning) in [
+            ("motd", Ok(Name::Plain(b"motd"))),
+            (".who", Ok(Name::Plain(b".who"))),
+            (".wh.motd", Ok(Name::Whiteout(b"motd"))),
+            (".wh..motd", Ok(Name::Whiteout(b".motd"))),
+            (".wh....", Ok(Name::Whiteout(b"..."))),
+            (".wh..wh..opq", Ok(Name::Opaque)),
+            (".wh.", Err(Refusal::NoWhiteout)),
+            (".wh..", Err(Refusal::NoWhiteout)),
+            (".wh...", Err(Refusal::NoWhiteout)),
+        ] {
+            assert_eq!(read(name.as_bytes()), meaning, "{name}");
+        }
+    }
+
+    #[test]
+    fn aufs_keeps_its_books_in_the_tar() {
+        assert!(is_bookkeeping(&[], b".wh..wh.aufs"));
+        assert!(is_bookkeeping(&[], b".wh..wh.plnk"));
+        assert!(is_bookkeeping(&[b".wh..wh.plnk"], b"154.1"));
+        assert!(!is_bookkeeping(&[b"etc"], b".wh..wh..opq"));
+        assert!(!is_bookkeeping(&[b"etc"], b".wh.motd"));
+    }
+}
