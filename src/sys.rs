@@ -5,12 +5,13 @@
 
 pub mod caps;
 pub mod dir;
-pub mod lock;
-pub mod tree;
+pub mod filesystem;
 pub mod kmsg;
+pub mod lock;
 pub mod mount;
 pub mod probe;
 pub mod script;
+pub mod tree;
 
 use std::fmt;
 use std::io;
@@ -48,13 +49,27 @@ impl CallFailed {
         self.said = said.into();
         self
     }
+
+    /// Returns what kind of error it is, for those who know no errno.
+    #[must_use]
+    pub fn kind(&self) -> io::ErrorKind {
+        io::Error::from(self.errno).kind()
+    }
 }
 
 impl From<CallFailed> for io::Error {
     fn from(failed: CallFailed) -> Self {
-        let kind = io::Error::from(failed.errno).kind();
-        Self::new(kind, failed)
+        Self::new(failed.kind(), failed)
     }
+}
+
+/// Lets this process hold as many files open as it may: an image of 500 layers takes as many.
+pub fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where that is refused, the call that has too many files open says so.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// Returns the C library's sentence for `errno`, without Rust's "(os error N)".

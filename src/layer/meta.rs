@@ -7,6 +7,7 @@ use std::fs::File;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::sys::dir::{self, Dir, Stat, Xattr};
+use crate::sys::filesystem::Filesystem;
 use crate::sys::{self, CallFailed};
 use crate::tarfile::{Member, Time};
 
@@ -92,7 +93,7 @@ pub(super) struct Stamp {
 impl Stamp {
     /// Prepares for inodes in `diff`.
     pub(super) fn new(diff: &Dir, policy: XattrPolicy) -> Result<Self, Error> {
-        let filesystem = diff.filesystem().map_err(Error::Call)?.into();
+        let filesystem = Filesystem::of(diff).map_err(Error::Call)?.name().into();
         let (born, umask) = (sys::creates_as(), sys::umask());
         Ok(Self { policy, filesystem, born, umask, left_out: Mutex::default() })
     }

@@ -58,7 +58,10 @@ impl Scene {
             Ok(_) => panic!("was taken:\n{}", list(&self.top())),
             Err(e) => {
                 let home = self.home.path().display().to_string();
-                let filesystem = format!("{} cannot hold", self.top().filesystem().unwrap());
+                let filesystem = format!(
+                    "{} cannot hold",
+                    crate::sys::filesystem::Filesystem::of(self.top()).unwrap().name()
+                );
                 let told = told(&e).replace(&home, "HOME").replace(&filesystem, "FS cannot hold");
                 assert_eq!(told, reason);
             }

@@ -7,23 +7,24 @@ use super::error::{Error, Role};
 use super::plan::{Access, MAX_LOWER, Plan};
 use super::table::{self, Mount};
 use crate::sys::Errno;
+use crate::sys::filesystem::Filesystem;
 use crate::sys::mount::Pinned;
 
 /// Filesystems that overlayfs never takes as an upper directory: they lack whiteouts, trusted attributes or writing.
-/// Magic numbers are those of linux/magic.h.
-const UNFIT: &[(u64, &str)] = &[
-    (0x794c_7630, "overlayfs"),
-    (0x4d44, "vfat"),
-    (0x2011_bab0, "exfat"),
-    (0x7366_746e, "ntfs"),
-    (0xe0f5_e1e2, "erofs"),
-    (0x7371_7368, "squashfs"),
-    (0x9660, "iso9660"),
-    (0x28cd_3d45, "cramfs"),
-    (0x9fa0, "proc"),
-    (0x6265_6572, "sysfs"),
-    (0x0102_1997, "9p"),
-    (0xff53_4d42, "cifs"),
+const UNFIT: &[&str] = &[
+    "overlayfs",
+    "vfat",
+    "exfat",
+    "ntfs",
+    "erofs",
+    "squashfs",
+    "iso9660",
+    "cramfs",
+    "proc",
+    "sysfs",
+    "9p",
+    "cifs",
+    "smb2",
 ];
 
 /// Checks `plan`.
@@ -80,9 +81,10 @@ impl Place {
 
 fn check_upper(upper: &Place, work: &Place) -> Result<(), Error> {
     for place in [upper, work] {
-        let filesystem = place.dir.filesystem()?;
+        let filesystem = Filesystem::of(&place.dir)?;
         let path = || place.path.clone();
-        if let Some((_, name)) = UNFIT.iter().find(|(magic, _)| *magic == filesystem.magic) {
+        let name = filesystem.name();
+        if UNFIT.contains(&name.as_str()) {
             return Err(Error::Unfit { path: path(), filesystem: name });
         }
         if filesystem.read_only {

@@ -44,7 +44,7 @@ pub enum Error {
     ReadOnly { role: Role, path: PathBuf },
     /// An upper directory on a filesystem that cannot be one.
     #[error("{} lies on {filesystem}, which cannot hold an upper directory", Shown(.path))]
-    Unfit { path: PathBuf, filesystem: &'static str },
+    Unfit { path: PathBuf, filesystem: String },
     /// An upper or work directory of a live overlay.
     #[error("{} is already the {role} of {}", Shown(.path), whose(.by.as_deref()))]
     InUse { role: Role, path: PathBuf, by: Option<PathBuf> },

@@ -249,27 +249,6 @@ impl Dir {
         }
     }
 
-    /// Returns the name of the filesystem that this directory lies on; for messages.
-    pub fn filesystem(&self) -> Result<String> {
-        let magic = fs::fstatfs(&self.fd).map_err(|e| self.failed("fstatfs", b"", e))?.f_type;
-        // statfs(2), linux/magic.h
-        Ok(match magic {
-            0xef53 => "ext4".to_owned(), // ext2 and ext3 have the same number
-            0x5846_5342 => "xfs".to_owned(),
-            0x9123_683e => "btrfs".to_owned(),
-            0x0102_1994 => "tmpfs".to_owned(),
-            0x794c_7630 => "overlayfs".to_owned(),
-            0xf2f5_2010 => "f2fs".to_owned(),
-            0x2fc1_2fc1 => "zfs".to_owned(),
-            0x6969 => "nfs".to_owned(),
-            0x4d44 => "vfat".to_owned(),
-            0x6573_5546 => "fuse".to_owned(),
-            0x0102_1997 => "9p".to_owned(),
-            0x8584_58f6 => "ramfs".to_owned(),
-            other => format!("filesystem {other:#x}"),
-        })
-    }
-
     /// Returns this directory's value of one extended attribute.
     pub fn xattr_self(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         match grow(|buf| fs::fgetxattr(&self.fd, key, buf)) {

@@ -130,26 +130,6 @@ impl Pinned {
     pub fn mount_id(&self) -> Result<u64> {
         mount_id(&self.fd)
     }
-
-    /// Returns the state of the filesystem it lies on.
-    pub fn filesystem(&self) -> Result<Filesystem> {
-        let failed = |e| CallFailed::new("fstatfs", e);
-        let kind = fs::fstatfs(&self.fd).map_err(failed)?;
-        Ok(Filesystem {
-            // The magic is a u32 that the C library keeps in a signed long.
-            magic: u64::try_from(kind.f_type).unwrap_or_default(),
-            read_only: is_read_only(&self.fd)?,
-        })
-    }
-}
-
-/// What statfs(2) says of a filesystem.
-#[derive(Debug, Clone, Copy)]
-pub struct Filesystem {
-    /// Its magic number (linux/magic.h).
-    pub magic: u64,
-    /// Whether it, or the mount it was reached by, cannot be written.
-    pub read_only: bool,
 }
 
 /// Returns the id of the mount that `fd` was reached by, as in mountinfo.

@@ -1,0 +1,82 @@
+//! Which filesystem something lies on, and what random bytes the kernel has.
+
+use std::os::fd::AsFd;
+
+use rustix::fs;
+
+use super::CallFailed;
+
+/// The magic number of overlayfs (linux/magic.h, `OVERLAYFS_SUPER_MAGIC`).
+const OVERLAY: u64 = 0x794c_7630;
+
+/// Names of filesystems by their magic numbers (linux/magic.h and statfs(2)).
+const NAMES: &[(u64, &str)] = &[
+    (0x0102_1997, "9p"),
+    (0x0102_1994, "tmpfs"),
+    (0x1373, "devfs"),
+    (0x28cd_3d45, "cramfs"),
+    (0x2011_bab0, "exfat"),
+    (0x2fc1_2fc1, "zfs"),
+    (0x4d44, "vfat"),
+    (0x5846_5342, "xfs"),
+    (0x6265_6572, "sysfs"),
+    (0x6573_5546, "fuse"),
+    (0x6969, "nfs"),
+    (0x7366_746e, "ntfs"),
+    (0x7371_7368, "squashfs"),
+    (0x8584_58f6, "ramfs"),
+    (OVERLAY, "overlayfs"),
+    (0x9123_683e, "btrfs"),
+    (0x9660, "iso9660"),
+    (0x9fa0, "proc"),
+    (0xca45_1a4e, "bcachefs"),
+    (0xe0f5_e1e2, "erofs"),
+    (0xef53, "ext4"), // ext2 and ext3 have the same number
+    (0xf2f5_2010, "f2fs"),
+    (0xfe53_4d42, "smb2"),
+    (0xff53_4d42, "cifs"),
+];
+
+/// A filesystem, as statfs(2) sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Filesystem {
+    magic: u64,
+    /// Whether it, or the mount it was reached by, cannot be written.
+    pub read_only: bool,
+}
+
+impl Filesystem {
+    /// Asks which filesystem `fd` lies on.
+    pub fn of(fd: impl AsFd) -> Result<Self, CallFailed> {
+        let fd = fd.as_fd();
+        let kind = fs::fstatfs(fd).map_err(|e| CallFailed::new("fstatfs", e))?;
+        let flags = fs::fstatvfs(fd).map_err(|e| CallFailed::new("fstatvfs", e))?.f_flag;
+        Ok(Self {
+            // The magic is a u32 that the C library keeps in a signed long.
+            magic: u64::try_from(kind.f_type).unwrap_or_default(),
+            read_only: flags.contains(fs::StatVfsMountFlags::RDONLY),
+        })
+    }
+
+    /// Whether this is overlayfs, which cannot hold another overlay's upper directory.
+    #[must_use]
+    pub fn is_overlayfs(&self) -> bool {
+        self.magic == OVERLAY
+    }
+
+    /// Returns its name as mount(8) says it, or its magic number where we know none.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let known = NAMES.iter().find(|(magic, _)| *magic == self.magic);
+        known
+            .map_or_else(|| format!("a filesystem of type {:#x}", self.magic), |(_, name)| (*name).to_owned())
+    }
+}
+
+/// Returns `N` random bytes.
+pub fn random<const N: usize>() -> Result<[u8; N], CallFailed> {
+    let mut bytes = [0; N];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|e| CallFailed::new("getrandom", e))?;
+    Ok(bytes)
+}
