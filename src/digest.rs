@@ -56,11 +56,7 @@ impl Digest {
     /// Returns the 64 hex digits.
     #[must_use]
     pub fn hex(&self) -> String {
-        use fmt::Write;
-        self.0.iter().fold(String::with_capacity(64), |mut out, byte| {
-            write!(out, "{byte:02x}").expect("a String takes all");
-            out
-        })
+        hex(&self.0)
     }
 
     /// Returns the first twelve hex digits, as tables show them.
@@ -112,6 +108,16 @@ impl TryFrom<String> for Digest {
     fn try_from(text: String) -> Result<Self, NotADigest> {
         text.parse()
     }
+}
+
+/// Returns bytes as lower-case hex digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
+        write!(out, "{byte:02x}").expect("a String takes all");
+        out
+    })
 }
 
 /// What a stream turned out to be: its digest and its length in bytes.

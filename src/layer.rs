@@ -30,7 +30,7 @@ use crate::sys::dir::Dir;
 use crate::sys::{self, CallFailed};
 
 use lower_links::LowerLinks;
-use meta::Stamp;
+use meta::{Meta, Stamp};
 use tree::Tree;
 
 /// How a layer is unpacked.
@@ -89,6 +89,27 @@ pub struct LeftOut {
     pub named: Vec<Unheld>,
 }
 
+impl LeftOut {
+    /// Returns what a user should know of it, a sentence each.
+    #[must_use]
+    pub fn sentences(&self) -> Vec<String> {
+        let several =
+            |count: u64| if count == 1 { "1 attribute".to_owned() } else { format!("{count} attributes") };
+        let mut sentences = Vec::new();
+        if self.steering > 0 {
+            sentences.push(format!("{} that would steer overlayfs left out", several(self.steering)));
+        }
+        if self.unheld > 0 {
+            let first = self.named.first().map_or(String::new(), |first| {
+                format!(", first '{}' of '{}'", first.key.escape_ascii(), first.path.escape_ascii())
+            });
+            sentences
+                .push(format!("{} that the filesystem cannot hold left out{first}", several(self.unheld)));
+        }
+        sentences
+    }
+}
+
 /// An extended attribute that the filesystem could not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unheld {
@@ -141,6 +162,13 @@ pub fn fresh_root(dir: &Dir) -> Result<(), CallFailed> {
     let (uid, gid) = sys::creates_as();
     dir.chown_self(uid, gid)?;
     dir.chmod_self(0o700)
+}
+
+/// Gives the fresh directory `to` the metadata of the layer's root `from`.
+pub fn copy_root(from: &Dir, to: &Dir) -> Result<(), Error> {
+    let meta =
+        Meta::of_inode(&from.stat_self().map_err(Error::Call)?, from.xattrs_self().map_err(Error::Call)?);
+    Stamp::new(to, XattrPolicy::Keep)?.directory(to, &meta, b"/")
 }
 
 #[cfg(test)]

@@ -1,1 +1,238 @@
-//! (being written)
+//! The store: layers, images and containers on disk.
+//!
+//! ```text
+//! <root>/                       0700: whoever could enter it could run an image's setuid files
+//!   store.json                  the format's number
+//!   overlay2/                   Docker's tree, exactly
+//!     l/<LINK> -> ../<id>/diff    a layer's short name: 26 characters of A-Z2-7
+//!     <id>/                       a layer (its chain id) or a container (random), 64 hex digits
+//!       diff/                       the layer's own tree, or the container's upper directory
+//!       link                        its short name
+//!       lower                       what lies below, uppermost first: l/LINK:l/LINK
+//!       work/  merged/              overlayfs' scratch directory; where a container mounts by default
+//!   layers/<chain id>.json      what is known of a layer
+//!   images/<id>/                image.json, config.json
+//!   names.json                  which name means which image
+//!   containers/<name>.json      what is known of a container
+//!   empty/                      an empty directory: what an image without layers is made of
+//!   staging/                    what is being made and removed, by command; see [`stage`]
+//!   locks/                      see [`Change`]
+//! ```
+//!
+//! A layer or a container is there when its directory in `overlay2/` is; its record is written before. Everything is
+//! made in a stage and renamed into place. Reading takes no lock. Knows no tar and no mounting.
+
+pub mod containers;
+pub mod error;
+pub mod images;
+pub mod layers;
+pub mod layout;
+pub mod load;
+pub mod prune;
+pub mod record;
+pub mod stage;
+
+use std::fs::{self, DirBuilder};
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use error::Error;
+use error::file;
+use layout::Layout;
+use stage::Stage;
+
+use crate::sys::dir::{Dir, FileType};
+use crate::sys::filesystem::Filesystem;
+use crate::sys::lock::{Holder, Lock, Share};
+
+/// A store that may be read.
+#[derive(Debug)]
+pub struct Store {
+    layout: Layout,
+}
+
+/// `store.json`: that this is a store, of which format.
+#[derive(Serialize, Deserialize)]
+struct Format {}
+
+impl Store {
+    /// The store at `root`, which need not exist: then it holds nothing.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        let layout = Layout::new(root);
+        match fs::read(layout.format()) {
+            Ok(text) => {
+                record::read::<Format>(&text)
+                    .map_err(|source| Error::Record { path: layout.format(), source })?;
+            }
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(e) => return Err(file(layout.format())(e)),
+        }
+        Ok(Self { layout })
+    }
+
+    /// Every name in the store.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Starts a change. Changes that share run side by side; an exclusive one waits for all others, and `waiting` is
+    /// told whom it waits for. Makes the store where there is none, and removes what killed commands left.
+    pub fn change(&self, share: Share, waiting: &mut dyn FnMut(&[Holder])) -> Result<Change<'_>, Error> {
+        if !self.layout.format().exists() {
+            create(&self.layout).map_err(|e| self.explained(e))?;
+        }
+        let begin = |waiting: &mut dyn FnMut(&[Holder])| {
+            let lock = Lock::take(&self.layout.locks().join("store"), share, waiting)?;
+            stage::sweep(&self.layout)?;
+            Ok(Change { store: self, stage: Stage::new(&self.layout)?, _lock: lock })
+        };
+        begin(waiting).map_err(|e| self.explained(e))
+    }
+
+    /// Says of a full or read-only filesystem that it is the store's.
+    fn explained(&self, error: Error) -> Error {
+        let kind = if let Error::File { source, .. } = &error {
+            source.kind()
+        } else if let Error::Call(failed) = &error {
+            failed.kind()
+        } else {
+            return error;
+        };
+        let root = || self.layout.root().to_owned();
+        if matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+            Error::NoSpace(root())
+        } else if kind == ErrorKind::ReadOnlyFilesystem {
+            Error::ReadOnly(root())
+        } else {
+            error
+        }
+    }
+}
+
+/// A change under way: may write to the store, and has a place to do so.
+///
+/// Shared: loading, mounting, naming. Exclusive: removing what others may be about to use.
+#[derive(Debug)]
+#[must_use]
+pub struct Change<'a> {
+    store: &'a Store,
+    stage: Stage,
+    _lock: Lock,
+}
+
+impl Change<'_> {
+    /// The store that changes.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        self.store
+    }
+
+    /// A place for what comes through a pipe: gone with the change.
+    #[must_use]
+    pub fn spool(&self) -> &Path {
+        self.stage.path()
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.store.layout
+    }
+
+    /// Takes a lock of its own for one layer or container, gone with its holder.
+    fn own(&self, name: &str, waiting: &mut dyn FnMut(&[Holder])) -> Result<Own, Error> {
+        let path = self.layout().locks().join(name);
+        let lock = Lock::take(&path, Share::Exclusive, waiting)?;
+        Ok(Own { path, _lock: lock })
+    }
+}
+
+/// The lock of one layer or one container.
+#[derive(Debug)]
+#[must_use]
+pub struct Own {
+    path: PathBuf,
+    _lock: Lock,
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        // While the lock is still held: whoever waits for it sees that the file is gone, and starts anew.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Makes an empty store, and finds out first whether its filesystem can hold layers.
+fn create(layout: &Layout) -> Result<(), Error> {
+    let root = layout.root();
+    DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(file(root))?;
+    let dir = Dir::open(root)?;
+    let _lock = loop {
+        if let Some(lock) = Lock::try_take(&dir, Share::Exclusive)? {
+            break lock;
+        }
+        std::thread::yield_now();
+    };
+    if layout.format().exists() {
+        return Ok(());
+    }
+    if dir.names()?.iter().any(|name| name != TRIAL && name != b"lost+found") {
+        return Err(Error::NotAStore(root.to_owned()));
+    }
+    dir.chmod_self(0o700)?;
+    try_out(&dir)?;
+    for path in [
+        layout.links(),
+        layout.layers(),
+        layout.images(),
+        layout.containers(),
+        layout.staging(),
+        layout.locks(),
+        layout.empty(),
+    ] {
+        DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(file(path))?;
+    }
+    let empty = Dir::open(&layout.empty())?;
+    crate::layer::fresh_root(&empty)?;
+    empty.chmod_self(0o755)?;
+    let format = layout.format();
+    fs::write(&format, record::write(&Format {})).map_err(file(&format))
+}
+
+/// What [`try_out`] calls its directory.
+const TRIAL: &[u8] = b"trial";
+
+/// Tries in an empty directory what layers need: whiteouts and overlayfs' attributes.
+fn try_out(root: &Dir) -> Result<(), Error> {
+    let filesystem = Filesystem::of(root)?;
+    let unfit = |what| Error::Unfit { root: root.path().to_owned(), filesystem: filesystem.name(), what };
+    if filesystem.is_overlayfs() {
+        return Err(unfit("an upper directory"));
+    }
+    crate::sys::tree::remove(root, TRIAL)?;
+    root.mkdir(TRIAL, 0o700)?;
+    let dir = root.open_dir(TRIAL)?;
+    let whiteout = dir.mknod(b"whiteout", FileType::CharacterDevice, 0, (0, 0));
+    let opaque = dir.set_xattr_self(b"trusted.overlay.opaque", b"y");
+    crate::sys::tree::remove(root, TRIAL)?;
+    whiteout.map_err(|_| unfit("whiteouts (character devices)"))?;
+    opaque.map_err(|_| unfit("overlayfs' extended attributes (trusted.*)"))
+}
+
+/// Makes a directory that only root may enter.
+fn private_dir(path: &Path) -> Result<(), Error> {
+    DirBuilder::new().mode(0o700).create(path).map_err(file(path))
+}
+
+/// Returns the time now (RFC 3339).
+fn now() -> String {
+    jiff::Timestamp::now().to_string()
+}
+
+/// Returns the name that a slip of the fingers may have meant: at most a third of its letters apart.
+fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a String>) -> Option<String> {
+    let near = names.map(|name| (strsim::damerau_levenshtein(text, name), name)).min()?;
+    (near.0 <= text.len().div_ceil(3)).then(|| near.1.clone())
+}

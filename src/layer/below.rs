@@ -10,7 +10,7 @@ use super::meta::Meta;
 use super::whiteout;
 
 /// The layers below one that is being settled.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Below {
     layers: Vec<Dir>,
 }
@@ -33,6 +33,14 @@ impl Below {
     #[must_use]
     pub fn new(layers: Vec<Dir>) -> Self {
         Self { layers }
+    }
+
+    /// Lays a layer on top. One with an opaque root hides all that was there.
+    pub fn lay(&mut self, layer: Dir, opaque_root: bool) {
+        if opaque_root {
+            self.layers.clear();
+        }
+        self.layers.insert(0, layer);
     }
 
     /// Returns the merged root; nothing, below the lowest layer.

@@ -1,0 +1,240 @@
+//! Containers: writable layers with names.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::error::{Error, file};
+use super::layers::{gone, read_record, read_records};
+use super::layout::{DIFF, MERGED, WORK};
+use super::record::{self, ContainerRecord, ImageRecord, StoredPath, Upper};
+use super::{Change, Own, Store, nearest, now};
+use crate::digest::hex;
+use crate::layer;
+use crate::sys::dir::Dir;
+use crate::sys::filesystem;
+use crate::sys::lock::Holder;
+
+/// The longest name: it is a file's name, and stands in tables.
+const LONGEST_NAME: usize = 128;
+
+/// What a container is to be called.
+#[derive(Debug, Clone, Copy)]
+pub enum Naming<'a> {
+    /// So, or not at all.
+    Exactly(&'a str),
+    /// After this image or id, with a number where that is taken.
+    After(&'a str),
+}
+
+/// What makes a container, besides its name.
+#[derive(Debug, Clone)]
+pub struct NewContainer<'a> {
+    /// The image it stands on.
+    pub image: &'a ImageRecord,
+    /// The name by which the image was asked for.
+    pub image_name: Option<String>,
+    /// Where its changes go.
+    pub upper: Upper,
+    /// The `-o` options it is mounted with.
+    pub options: Vec<String>,
+    /// Where it is mounted.
+    pub target: Option<StoredPath>,
+    /// Whether it goes away when it is unmounted.
+    pub remove: bool,
+}
+
+impl Store {
+    /// Returns all containers, in the order of their names.
+    pub fn containers(&self) -> Result<Vec<ContainerRecord>, Error> {
+        let mut containers = read_records::<ContainerRecord>(&self.layout().containers())?;
+        containers.retain(|container| self.is_there(container));
+        containers.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(containers)
+    }
+
+    /// Finds a container by its name or its id.
+    pub fn container(&self, text: &str) -> Result<Option<ContainerRecord>, Error> {
+        if is_name(text) {
+            if let Some(record) = read_record(&self.layout().container(text))? {
+                return Ok(Some(record).filter(|container| self.is_there(container)));
+            }
+        }
+        if text.len() < 12 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Ok(None);
+        }
+        Ok(self.containers()?.into_iter().find(|container| container.id.starts_with(text)))
+    }
+
+    /// Says that there is no such container, and which name is near.
+    pub fn no_container(&self, text: &str) -> Error {
+        let names: Vec<String> =
+            self.containers().unwrap_or_default().into_iter().map(|container| container.name).collect();
+        let near = nearest(text, names.iter());
+        Error::NoContainer { name: text.to_owned(), root: self.layout().root().to_owned(), near }
+    }
+
+    /// Returns the upper and work directories of a container that keeps them on disk.
+    #[must_use]
+    pub fn upper_and_work(&self, container: &ContainerRecord) -> Option<(PathBuf, PathBuf)> {
+        let dir = self.layout().overlay(&container.id);
+        match &container.upper {
+            Upper::Store => Some((dir.join(DIFF), dir.join(WORK))),
+            Upper::At { upper, work } => Some((upper.path(), work.path())),
+            Upper::Tmpfs { .. } => None,
+        }
+    }
+
+    /// Returns where a container is mounted when no target was given.
+    #[must_use]
+    pub fn merged(&self, id: &str) -> PathBuf {
+        self.layout().overlay(id).join(MERGED)
+    }
+
+    fn is_there(&self, container: &ContainerRecord) -> bool {
+        self.layout().overlay(&container.id).exists()
+    }
+}
+
+impl Change<'_> {
+    /// Makes a container. Its lock comes with it: nobody else mounts or removes it meanwhile.
+    pub fn create_container(
+        &self,
+        naming: Naming<'_>,
+        new: &NewContainer<'_>,
+    ) -> Result<(ContainerRecord, Own), Error> {
+        let (name, own) = self.free_name(naming)?;
+        let container = ContainerRecord {
+            name,
+            id: hex(&filesystem::random::<32>()?),
+            image: new.image.id,
+            image_name: new.image_name.clone(),
+            created: now(),
+            upper: new.upper.clone(),
+            options: new.options.clone(),
+            target: new.target.clone(),
+            remove: new.remove,
+        };
+        let below = match new.image.layers.last() {
+            Some(top) => self.store.stack(&top.chain_id)?,
+            None => Vec::new(),
+        };
+        let staged = self.stage.fresh();
+        super::private_dir(&staged)?;
+        super::private_dir(&staged.join(DIFF))?;
+        super::private_dir(&staged.join(MERGED))?;
+        self.describe_root(&Dir::open(&staged.join(DIFF))?, below.first())?;
+        self.furnish(&staged, &below)?;
+        if below.is_empty() {
+            super::private_dir(&staged.join(WORK))?;
+        }
+        self.record_container(&container)?;
+        fs::rename(&staged, self.layout().overlay(&container.id)).map_err(file(&staged))?;
+        self.name_layer(&container.id)?;
+        Ok((container, own))
+    }
+
+    /// Takes the lock of a container, and reads it again: another command may have removed it meanwhile.
+    pub fn hold_container(
+        &self,
+        name: &str,
+        waiting: &mut dyn FnMut(&[Holder]),
+    ) -> Result<(ContainerRecord, Own), Error> {
+        let own = self.own(&lock_name(name), waiting)?;
+        let container = self.store.container(name)?.ok_or_else(|| self.store.no_container(name))?;
+        Ok((container, own))
+    }
+
+    /// Writes down what is known of a container.
+    pub fn record_container(&self, container: &ContainerRecord) -> Result<(), Error> {
+        self.stage.write(&self.layout().container(&container.name), &record::write(container))
+    }
+
+    /// Removes a container, which must not be mounted, with its changes, but not an upper directory of the user's.
+    pub fn remove_container(&self, container: &ContainerRecord, _own: &Own) -> Result<(), Error> {
+        self.remove_overlay(&container.id)?;
+        gone(&self.layout().container(&container.name))
+    }
+
+    /// The merged root shows the upper directory's metadata: makes them those of the uppermost layer, which has
+    /// inherited them from the one that describes the root.
+    pub fn describe_root(&self, upper: &Dir, top: Option<&String>) -> Result<(), Error> {
+        layer::fresh_root(upper)?;
+        if let Some(top) = top {
+            let path = || upper.path().to_owned();
+            layer::copy_root(&Dir::open(&self.store.diff_of(top))?, upper)
+                .map_err(|source| Error::Root { path: path(), source })?;
+        }
+        Ok(())
+    }
+
+    fn free_name(&self, naming: Naming<'_>) -> Result<(String, Own), Error> {
+        let wanted = match naming {
+            Naming::Exactly(name) if is_name(name) => name.to_owned(),
+            Naming::Exactly(name) => return Err(Error::NotAContainerName(name.to_owned())),
+            Naming::After(image) => name_after(image),
+        };
+        for number in 1_u32.. {
+            let name = if number == 1 { wanted.clone() } else { format!("{wanted}-{number}") };
+            let own = self.own(&lock_name(&name), &mut |_| {})?;
+            if self.store.container(&name)?.is_none() {
+                return Ok((name, own));
+            }
+            if matches!(naming, Naming::Exactly(_)) {
+                return Err(Error::ContainerExists(name));
+            }
+        }
+        unreachable!("there are fewer than 2^32 containers")
+    }
+}
+
+fn lock_name(container: &str) -> String {
+    format!("container-{container}")
+}
+
+/// Whether `text` may name a container: what Docker allows, and short enough for a file's name.
+fn is_name(text: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric();
+    text.len() <= LONGEST_NAME
+        && text.starts_with(word)
+        && text.chars().all(|c| word(c) || matches!(c, '_' | '.' | '-'))
+}
+
+/// Makes a container's name of an image's: `docker.io/library/node:20-slim` becomes `node-20-slim`, `web:latest` `web`.
+fn name_after(image: &str) -> String {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    let last = last.strip_suffix(":latest").unwrap_or(last);
+    let clean: String = last
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.') { c } else { '-' })
+        .collect();
+    let clean = clean.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    let short = &clean[..clean.len().min(LONGEST_NAME - 16)];
+    if short.is_empty() { "container".to_owned() } else { short.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_is_named_after_its_image() {
+        for (image, name) in [
+            ("node:20-slim", "node-20-slim"),
+            ("web:latest", "web"),
+            ("ghcr.io/org/app:v1.2", "app-v1.2"),
+            ("3f2a1b4c5d6e", "3f2a1b4c5d6e"),
+            ("localhost:5000/x@y", "x-y"),
+            ("/", "container"),
+        ] {
+            assert_eq!(name_after(image), name);
+            assert!(is_name(name));
+        }
+    }
+
+    #[test]
+    fn a_name_is_never_a_path() {
+        for text in ["", ".", "..", "../x", "a/b", "-x", "a b", "é", &"x".repeat(129)] {
+            assert!(!is_name(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What can go wrong in a store.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::record::Unreadable;
+use crate::sys::CallFailed;
+use crate::{archive, layer};
+
+/// Why the store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing has that name or id.
+    #[error("no image '{name}' in {}", root.display())]
+    NoImage {
+        /// What was asked for.
+        name: String,
+        /// The store.
+        root: PathBuf,
+        /// The nearest name there is.
+        near: Option<String>,
+    },
+    /// No container has that name or id.
+    #[error("no container '{name}' in {}", root.display())]
+    NoContainer {
+        /// What was asked for.
+        name: String,
+        /// The store.
+        root: PathBuf,
+        /// The nearest name there is.
+        near: Option<String>,
+    },
+    /// The start of an id that several have.
+    #[error("'{prefix}' is the start of {} ids: {}", ids.len(), ids.join(", "))]
+    AmbiguousId {
+        /// What was asked for.
+        prefix: String,
+        /// The ids, shortened.
+        ids: Vec<String>,
+    },
+    /// A name that cannot be one.
+    #[error("'{}' is no name for a container: letters, digits, '_', '.' and '-', at most 128", .0.escape_debug())]
+    NotAContainerName(String),
+    /// A container has that name already.
+    #[error("there is a container '{0}' already")]
+    ContainerExists(String),
+    /// Something still needs it.
+    #[error("in use by {}", by.join(", "))]
+    InUse {
+        /// Who, each in words: `container 'web'`.
+        by: Vec<String>,
+    },
+    /// A layer that could not be read, or not be written.
+    #[error("layer {nr} of {of}")]
+    Layer {
+        /// Which, counted from 1, the base first.
+        nr: usize,
+        /// How many the image has.
+        of: usize,
+        /// Why.
+        #[source]
+        source: layer::Error,
+    },
+    /// The archive has no such layer, or not as its manifest says.
+    #[error("layer {nr} of {of}")]
+    Blob {
+        /// Which, counted from 1, the base first.
+        nr: usize,
+        /// How many the image has.
+        of: usize,
+        /// Why.
+        #[source]
+        source: archive::Error,
+    },
+    /// The store's filesystem cannot be written.
+    #[error("{} is on a read-only filesystem", .0.display())]
+    ReadOnly(PathBuf),
+    /// The store's filesystem is full.
+    #[error("no space left on {}", .0.display())]
+    NoSpace(PathBuf),
+    /// The store's filesystem cannot hold layers.
+    #[error("{} lies on {filesystem}, which cannot hold {what}", root.display())]
+    Unfit {
+        /// The store.
+        root: PathBuf,
+        /// Its filesystem.
+        filesystem: String,
+        /// What it lacks.
+        what: &'static str,
+    },
+    /// A directory with other things in it.
+    #[error("{} is not empty, and no store of ovlctl's", .0.display())]
+    NotAStore(PathBuf),
+    /// A record that is no record.
+    #[error("{}", path.display())]
+    Record {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Unreadable,
+    },
+    /// A file that could not be read or written.
+    #[error("{}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The root's metadata could not be copied to an upper directory.
+    #[error("{}", path.display())]
+    Root {
+        /// The upper directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: layer::Error,
+    },
+    /// A system call that failed.
+    #[error(transparent)]
+    Call(#[from] CallFailed),
+}
+
+/// Names the file of an input or output error.
+pub(super) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
+    let path = path.into();
+    move |source| Error::File { path, source }
+}

@@ -1,0 +1,142 @@
+//! Images and their names.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use super::error::{Error, file};
+use super::layers::{names_in, read_record};
+use super::layout::{IMAGE_CONFIG, IMAGE_RECORD};
+use super::record::{self, ImageRecord, Names};
+use super::{Change, Store, nearest};
+use crate::archive::name;
+use crate::digest::Digest;
+
+/// An image and all its names.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// What is known of it.
+    pub record: ImageRecord,
+    /// Its names, sorted; there may be none.
+    pub names: Vec<String>,
+}
+
+/// The shortest start of an id that means an image: shorter ones are more likely a slip.
+const SHORTEST_ID: usize = 4;
+
+impl Store {
+    /// Returns which name means which image.
+    pub fn names(&self) -> Result<Names, Error> {
+        Ok(read_record(&self.layout().names())?.unwrap_or_default())
+    }
+
+    /// Returns all images, in the order of their first names; those without a name last.
+    pub fn images(&self) -> Result<Vec<Image>, Error> {
+        let mut names: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
+        for (name, id) in self.names()?.names {
+            names.entry(id).or_default().push(name);
+        }
+        let mut images = Vec::new();
+        for id in self.image_ids()? {
+            if let Some(record) = self.image_record(&id)? {
+                images.push(Image { record, names: names.remove(&id).unwrap_or_default() });
+            }
+        }
+        images.sort_by_key(|image| (image.names.is_empty(), image.names.first().cloned(), image.record.id));
+        Ok(images)
+    }
+
+    /// Finds an image by name, by id, or by the start of an id.
+    pub fn image(&self, text: &str) -> Result<Image, Error> {
+        let names = self.names()?;
+        let id = match name::normal(text).ok().and_then(|name| names.names.get(&name).copied()) {
+            Some(id) => id,
+            None => self.image_id(text)?.ok_or_else(|| self.no_image(text, &names))?,
+        };
+        let record = self.image_record(&id)?.ok_or_else(|| self.no_image(text, &names))?;
+        let names = names.names.into_iter().filter(|(_, of)| *of == id).map(|(name, _)| name).collect();
+        Ok(Image { record, names })
+    }
+
+    /// Returns the image of this id; `None` where there is none.
+    pub fn image_record(&self, id: &Digest) -> Result<Option<ImageRecord>, Error> {
+        read_record(&self.layout().image(id).join(IMAGE_RECORD))
+    }
+
+    /// Returns an image's config, byte for byte as its archive had it.
+    pub fn image_config(&self, id: &Digest) -> Result<Vec<u8>, Error> {
+        let path = self.layout().image(id).join(IMAGE_CONFIG);
+        fs::read(&path).map_err(file(path))
+    }
+
+    fn image_ids(&self) -> Result<Vec<Digest>, Error> {
+        let names = names_in(&self.layout().images())?;
+        Ok(names.iter().filter_map(|name| Digest::from_hex(name).ok()).collect())
+    }
+
+    /// Returns the one image whose id starts so.
+    fn image_id(&self, text: &str) -> Result<Option<Digest>, Error> {
+        let prefix = text.strip_prefix("sha256:").unwrap_or(text);
+        if prefix.len() < SHORTEST_ID || !prefix.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Ok(None);
+        }
+        let found: Vec<Digest> =
+            self.image_ids()?.into_iter().filter(|id| id.hex().starts_with(prefix)).collect();
+        match found[..] {
+            [] => Ok(None),
+            [id] => Ok(Some(id)),
+            [..] => Err(Error::AmbiguousId {
+                prefix: prefix.to_owned(),
+                ids: found.iter().map(Digest::short).collect(),
+            }),
+        }
+    }
+
+    fn no_image(&self, text: &str, names: &Names) -> Error {
+        Error::NoImage {
+            name: text.to_owned(),
+            root: self.layout().root().to_owned(),
+            near: nearest(text, names.names.keys()),
+        }
+    }
+}
+
+impl Change<'_> {
+    /// Puts an image into the store, whose layers are all there. One that is there already stays as it is.
+    pub(super) fn put_image(&self, image: &ImageRecord, config: &[u8]) -> Result<(), Error> {
+        let place = self.layout().image(&image.id);
+        if place.exists() {
+            return Ok(());
+        }
+        let staged = self.stage.fresh();
+        super::private_dir(&staged)?;
+        for (name, bytes) in [(IMAGE_CONFIG, config), (IMAGE_RECORD, &record::write(image))] {
+            fs::write(staged.join(name), bytes).map_err(file(staged.join(name)))?;
+        }
+        match fs::rename(&staged, &place) {
+            // Another command has just put the same image there.
+            Err(_) if place.exists() => Ok(()),
+            done => done.map_err(file(place)),
+        }
+    }
+
+    /// Makes `names`, which are normal ones, mean the image `id`, whatever they meant before.
+    pub fn name_image(&self, id: &Digest, names: &[String]) -> Result<(), Error> {
+        self.edit_names(|all| {
+            for name in names {
+                all.insert(name.clone(), *id);
+            }
+        })
+    }
+
+    /// Reads, changes and writes the names, alone.
+    pub(super) fn edit_names(&self, edit: impl FnOnce(&mut BTreeMap<String, Digest>)) -> Result<(), Error> {
+        let _own = self.own("names", &mut |_| {})?;
+        let before = self.store.names()?;
+        let mut after = before.clone();
+        edit(&mut after.names);
+        if after == before {
+            return Ok(());
+        }
+        self.stage.write(&self.layout().names(), &record::write(&after))
+    }
+}

@@ -1,0 +1,170 @@
+//! Layers: one directory a chain id, and its short name.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use super::error::{Error, file};
+use super::layout::{self, LINK, LOWER, WORK};
+use super::record::{self, LayerRecord};
+use super::{Change, Store};
+use crate::digest::Digest;
+use crate::sys::filesystem;
+
+/// The letters of a short name: base 32, as Docker writes it.
+const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+/// How long a short name is. 28 bytes a lower (`l/`, 26, `:`) let 128 lowers fit the page that mount(2) takes.
+const LINK_LEN: usize = 26;
+
+impl Store {
+    /// Whether the layer is there, whole.
+    #[must_use]
+    pub fn has_layer(&self, chain_id: &Digest) -> bool {
+        self.layout().overlay(&chain_id.hex()).exists()
+    }
+
+    /// Returns what is known of a layer; `None` where there is no such layer.
+    pub fn layer(&self, chain_id: &Digest) -> Result<Option<LayerRecord>, Error> {
+        if self.has_layer(chain_id) { read_record(&self.layout().layer(chain_id)) } else { Ok(None) }
+    }
+
+    /// Returns all layers, in the order of their ids.
+    pub fn layers(&self) -> Result<Vec<LayerRecord>, Error> {
+        let mut layers = Vec::new();
+        for chain_id in self.chain_ids()? {
+            layers.extend(self.layer(&chain_id)?);
+        }
+        Ok(layers)
+    }
+
+    /// Returns the ids of all layers that have a record; without reading it, and whether they are there or not.
+    pub(super) fn chain_ids(&self) -> Result<Vec<Digest>, Error> {
+        let names = names_in(&self.layout().layers())?;
+        let id = |name: &String| Digest::from_hex(name.strip_suffix(".json")?).ok();
+        Ok(names.iter().filter_map(id).collect())
+    }
+
+    /// Returns the short names of an image's stack, uppermost first, given its uppermost layer: Docker's own way, the
+    /// layer's `link` and `lower` files.
+    pub fn stack(&self, top: &Digest) -> Result<Vec<String>, Error> {
+        let dir = self.layout().overlay(&top.hex());
+        let mut links = vec![layout::short(&read_text(&dir.join(LINK))?)];
+        match fs::read_to_string(dir.join(LOWER)) {
+            Ok(lower) => links.extend(lower.split(':').map(str::to_owned)),
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(file(dir.join(LOWER))(e)),
+        }
+        Ok(links)
+    }
+
+    /// Returns the directory that a stack's short name (`l/LINK`) leads to.
+    #[must_use]
+    pub fn diff_of(&self, short: &str) -> PathBuf {
+        self.layout().overlay2().join(short)
+    }
+}
+
+impl Change<'_> {
+    /// Moves a finished layer from `staged`, which holds its `diff`, into place.
+    pub(super) fn keep_layer(&self, staged: &Path, layer: &LayerRecord) -> Result<(), Error> {
+        let id = layer.chain_id.hex();
+        let below = match layer.parent.filter(|_| !layer.opaque_root) {
+            Some(parent) => self.store.stack(&parent)?,
+            None => Vec::new(),
+        };
+        self.furnish(staged, &below)?;
+        self.stage.write(&self.layout().layer(&layer.chain_id), &record::write(layer))?;
+        fs::rename(staged, self.layout().overlay(&id)).map_err(file(staged))?;
+        self.name_layer(&id)
+    }
+
+    /// Writes what lies beside a `diff`: its short name, what it stands on, and overlayfs' scratch directory.
+    pub(super) fn furnish(&self, dir: &Path, below: &[String]) -> Result<(), Error> {
+        let write = |name: &str, text: &str| fs::write(dir.join(name), text).map_err(file(dir.join(name)));
+        write(LINK, &new_link()?)?;
+        if !below.is_empty() {
+            write(LOWER, &below.join(":"))?;
+            super::private_dir(&dir.join(WORK))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the short name of the layer or container `id` lead to it, where a killed command left that out.
+    pub(super) fn name_layer(&self, id: &str) -> Result<(), Error> {
+        let link = self.layout().links().join(read_text(&self.layout().overlay(id).join(LINK))?);
+        match symlink(layout::link_target(id), &link) {
+            Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(file(link)(e)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Removes a layer or container: first its short name, then, by one rename, its directory.
+    pub(super) fn remove_overlay(&self, id: &str) -> Result<(), Error> {
+        let dir = self.layout().overlay(id);
+        if let Ok(link) = read_text(&dir.join(LINK)) {
+            gone(&self.layout().links().join(link))?;
+        }
+        self.stage.discard(&dir)
+    }
+
+    /// Removes a layer, which no image may need any more.
+    pub(super) fn remove_layer(&self, chain_id: &Digest) -> Result<(), Error> {
+        self.remove_overlay(&chain_id.hex())?;
+        gone(&self.layout().layer(chain_id))
+    }
+}
+
+fn new_link() -> Result<String, Error> {
+    let random = filesystem::random::<LINK_LEN>()?;
+    Ok(random.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect())
+}
+
+fn read_text(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(file(path))
+}
+
+/// Removes a file; nothing happens where there is none.
+pub(super) fn gone(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(file(path)(e)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Reads one record; `None` where there is none.
+pub(super) fn read_record<T: for<'a> serde::Deserialize<'a>>(path: &Path) -> Result<Option<T>, Error> {
+    match fs::read(path) {
+        Ok(text) => {
+            record::read(&text).map(Some).map_err(|source| Error::Record { path: path.to_owned(), source })
+        }
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(file(path)(e)),
+    }
+}
+
+/// Reads all records in a directory, in the order of their names.
+pub(super) fn read_records<T: for<'a> serde::Deserialize<'a>>(dir: &Path) -> Result<Vec<T>, Error> {
+    let mut records = Vec::new();
+    for name in names_in(dir)? {
+        if name.ends_with(".json") {
+            records.extend(read_record(&dir.join(name))?);
+        }
+    }
+    Ok(records)
+}
+
+/// Returns the names in a directory, sorted; none where there is no directory.
+pub(super) fn names_in(dir: &Path) -> Result<Vec<String>, Error> {
+    let entries = match fs::read_dir(dir) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(file(dir))?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry.map_err(file(dir))?.file_name().into_string());
+    }
+    names.sort_unstable();
+    Ok(names)
+}

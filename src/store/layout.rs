@@ -1,0 +1,141 @@
+//! Every name in the store, spelled once.
+
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+
+/// A layer's own tree, or a container's upper directory.
+pub const DIFF: &str = "diff";
+/// The file that holds a layer's short name.
+pub const LINK: &str = "link";
+/// The file that lists what lies below, uppermost first: `l/LINK:l/LINK`.
+pub const LOWER: &str = "lower";
+/// Overlayfs' scratch directory.
+pub const WORK: &str = "work";
+/// Where a container is mounted when no target was given.
+pub const MERGED: &str = "merged";
+
+const OVERLAY2: &str = "overlay2";
+/// Where short names are.
+pub const LINKS: &str = "l";
+
+/// Where everything is.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The names of the store at `root`.
+    #[must_use]
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// The store itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Docker's tree: layers and containers.
+    #[must_use]
+    pub fn overlay2(&self) -> PathBuf {
+        self.root.join(OVERLAY2)
+    }
+
+    /// The short names of layers: symbolic links to their diffs.
+    #[must_use]
+    pub fn links(&self) -> PathBuf {
+        self.overlay2().join(LINKS)
+    }
+
+    /// The directory of a layer (`id` is its chain id in hex) or of a container.
+    #[must_use]
+    pub fn overlay(&self, id: &str) -> PathBuf {
+        self.overlay2().join(id)
+    }
+
+    /// Records of layers.
+    #[must_use]
+    pub fn layers(&self) -> PathBuf {
+        self.root.join("layers")
+    }
+
+    /// The record of one layer.
+    #[must_use]
+    pub fn layer(&self, chain_id: &Digest) -> PathBuf {
+        self.layers().join(chain_id.hex() + ".json")
+    }
+
+    /// Directories of images.
+    #[must_use]
+    pub fn images(&self) -> PathBuf {
+        self.root.join("images")
+    }
+
+    /// The directory of one image: [`IMAGE_RECORD`] and [`IMAGE_CONFIG`].
+    #[must_use]
+    pub fn image(&self, id: &Digest) -> PathBuf {
+        self.images().join(id.hex())
+    }
+
+    /// Which name means which image.
+    #[must_use]
+    pub fn names(&self) -> PathBuf {
+        self.root.join("names.json")
+    }
+
+    /// Records of containers.
+    #[must_use]
+    pub fn containers(&self) -> PathBuf {
+        self.root.join("containers")
+    }
+
+    /// The record of one container.
+    #[must_use]
+    pub fn container(&self, name: &str) -> PathBuf {
+        self.containers().join(format!("{name}.json"))
+    }
+
+    /// What is being made and what is being removed: each entry is locked by the process that works on it.
+    #[must_use]
+    pub fn staging(&self) -> PathBuf {
+        self.root.join("staging")
+    }
+
+    /// Lock files.
+    #[must_use]
+    pub fn locks(&self) -> PathBuf {
+        self.root.join("locks")
+    }
+
+    /// An empty directory: what an image without layers is made of.
+    #[must_use]
+    pub fn empty(&self) -> PathBuf {
+        self.root.join("empty")
+    }
+
+    /// What this store is: its format number.
+    #[must_use]
+    pub fn format(&self) -> PathBuf {
+        self.root.join("store.json")
+    }
+}
+
+/// In an image's directory: its record.
+pub const IMAGE_RECORD: &str = "image.json";
+/// In an image's directory: its config, byte for byte as the archive has it.
+pub const IMAGE_CONFIG: &str = "config.json";
+
+/// Returns how `overlay2` and a `lower` file spell a short name.
+#[must_use]
+pub fn short(link: &str) -> String {
+    format!("{LINKS}/{link}")
+}
+
+/// Returns where the symbolic link of a short name leads.
+#[must_use]
+pub fn link_target(id: &str) -> String {
+    format!("../{id}/{DIFF}")
+}

@@ -1,0 +1,248 @@
+//! Loading: an image of an archive becomes layers and a record in the store.
+//!
+//! Layers that are missing are unpacked two at a time, the largest first, each on its own; what a layer takes from those
+//! below (see [`layer::Unpacked::settle`]) is added in the order of the stack. Only when all are whole are they moved
+//! into place, the base first: a load that fails leaves the store as it was.
+
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use super::error::Error;
+use super::layout::DIFF;
+use super::record::{ImageLayer, ImageRecord, LayerRecord};
+use super::{Change, Own, now, private_dir};
+use crate::archive::{self, Archive};
+use crate::digest::Digest;
+use crate::layer::{self, Below, Options, Summary, Unpacked};
+use crate::sys::CallFailed;
+use crate::sys::dir::Dir;
+use crate::sys::lock::Holder;
+
+/// How many layers are unpacked at once: two keep two processors busy, and more do not help (each has threads of its own).
+const AT_ONCE: usize = 2;
+
+/// What a load did.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The image.
+    pub image: ImageRecord,
+    /// How many of its layers were not there before.
+    pub new_layers: usize,
+    /// What was left out or changed, a sentence each, with the layer's number.
+    pub warnings: Vec<String>,
+}
+
+/// A layer on its way into the store.
+struct Staged<'a> {
+    /// Its place in the image, counted from 0, the base first.
+    at: usize,
+    blob: &'a archive::Layer,
+    chain_id: Digest,
+    path: PathBuf,
+    diff: Dir,
+    /// Nobody else loads the same layer meanwhile.
+    _own: Own,
+}
+
+impl Change<'_> {
+    /// Loads one image of an archive, with its names. Layers that are there already are not read.
+    pub fn load(
+        &self,
+        archive: &Archive,
+        image: &archive::Image,
+        options: &Options,
+        waiting: &mut dyn FnMut(&[Holder]),
+    ) -> Result<Loaded, Error> {
+        let chain = chain_ids(image);
+        let staged = self.stage_missing(image, &chain, waiting)?;
+        let summaries = self.fill(archive, &chain, &staged, options)?;
+        let mut warnings = Vec::new();
+        for (layer, summary) in staged.iter().zip(&summaries) {
+            let record = LayerRecord {
+                chain_id: layer.chain_id,
+                diff_id: layer.blob.diff_id,
+                parent: layer.at.checked_sub(1).map(|below| chain[below]),
+                opaque_root: summary.opaque_root,
+                size: summary.bytes,
+                entries: summary.entries,
+                loaded: now(),
+            };
+            self.keep_layer(&layer.path, &record)?;
+            let place = format!("layer {} of {}", layer.at + 1, chain.len());
+            warnings.extend(summary.left_out.sentences().iter().map(|warning| format!("{place}: {warning}")));
+        }
+        let record = self.describe(image, &chain)?;
+        self.put_image(&record, &image.config)?;
+        self.name_image(&record.id, &image.names)?;
+        Ok(Loaded { image: record, new_layers: staged.len(), warnings })
+    }
+
+    /// Makes a place for each layer that the store lacks. The locks are taken from the base upwards by everyone, so two
+    /// loads never wait for each other in a circle; whoever waited finds the layer there.
+    fn stage_missing<'a>(
+        &self,
+        image: &'a archive::Image,
+        chain: &[Digest],
+        waiting: &mut dyn FnMut(&[Holder]),
+    ) -> Result<Vec<Staged<'a>>, Error> {
+        let mut staged = Vec::new();
+        for (at, (blob, chain_id)) in image.layers.iter().zip(chain).enumerate() {
+            if self.store.has_layer(chain_id) {
+                self.name_layer(&chain_id.hex())?;
+                continue;
+            }
+            let own = self.own(&format!("layer-{}", chain_id.hex()), waiting)?;
+            if self.store.has_layer(chain_id) {
+                continue;
+            }
+            let path = self.stage.fresh();
+            private_dir(&path)?;
+            private_dir(&path.join(DIFF))?;
+            let diff = Dir::open(&path.join(DIFF))?;
+            layer::fresh_root(&diff)?;
+            staged.push(Staged { at, blob, chain_id: *chain_id, path, diff, _own: own });
+        }
+        Ok(staged)
+    }
+
+    /// Unpacks the staged layers side by side, and settles each as soon as all below it are.
+    fn fill(
+        &self,
+        archive: &Archive,
+        chain: &[Digest],
+        staged: &[Staged<'_>],
+        options: &Options,
+    ) -> Result<Vec<Summary>, Error> {
+        let mut largest_first: Vec<usize> = (0..staged.len()).collect();
+        largest_first.sort_by_key(|&i| std::cmp::Reverse(staged[i].blob.size));
+        let next = AtomicUsize::new(0);
+        let (send, receive) = mpsc::channel();
+        thread::scope(|scope| {
+            for _ in 0..AT_ONCE.min(staged.len()) {
+                let (send, next, largest_first) = (send.clone(), &next, &largest_first);
+                scope.spawn(move || {
+                    while let Some(&i) = largest_first.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let unpacked = self.unpack(archive, &staged[i], chain.len(), options);
+                        if unpacked.is_err() {
+                            next.store(largest_first.len(), Ordering::Relaxed);
+                        }
+                        if send.send((i, unpacked)).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop(send);
+            self.settle(chain, staged, &receive)
+        })
+    }
+
+    fn unpack(
+        &self,
+        archive: &Archive,
+        layer: &Staged<'_>,
+        of: usize,
+        options: &Options,
+    ) -> Result<Unpacked, Error> {
+        let nr = layer.at + 1;
+        let blob = archive.open_layer(layer.blob).map_err(|source| Error::Blob { nr, of, source })?;
+        layer::unpack(blob, &layer.blob.diff_id, &layer.diff, options)
+            .map_err(|e| self.layer_failed(e, nr, of))
+    }
+
+    /// Settles layers in the order of the stack, as they come in.
+    fn settle(
+        &self,
+        chain: &[Digest],
+        staged: &[Staged<'_>],
+        unpacked: &mpsc::Receiver<(usize, Result<Unpacked, Error>)>,
+    ) -> Result<Vec<Summary>, Error> {
+        let mut arrived: Vec<Option<Unpacked>> = staged.iter().map(|_| None).collect();
+        let mut summaries = Vec::new();
+        let mut below = Below::default();
+        let mut at = 0;
+        while summaries.len() < staged.len() {
+            let layer = &staged[summaries.len()];
+            let Some(ready) = arrived[summaries.len()].take() else {
+                let (i, result) = unpacked.recv().expect("workers send a result for each layer, or an error");
+                arrived[i] = Some(result?);
+                continue;
+            };
+            for there in &chain[at..layer.at] {
+                self.lay(&mut below, there)?;
+            }
+            at = layer.at + 1;
+            let summary =
+                ready.settle(&layer.diff, &below).map_err(|e| self.layer_failed(e, at, chain.len()))?;
+            below.lay(layer.diff.again()?, summary.opaque_root);
+            summaries.push(summary);
+        }
+        Ok(summaries)
+    }
+
+    /// Lays a layer that the store has on top of `below`.
+    fn lay(&self, below: &mut Below, chain_id: &Digest) -> Result<(), Error> {
+        let opaque = self.store.layer(chain_id)?.is_some_and(|layer| layer.opaque_root);
+        let diff = self.layout().overlay(&chain_id.hex()).join(DIFF);
+        below.lay(Dir::open(&diff)?, opaque);
+        Ok(())
+    }
+
+    fn describe(&self, image: &archive::Image, chain: &[Digest]) -> Result<ImageRecord, Error> {
+        let mut layers = Vec::new();
+        for (blob, chain_id) in image.layers.iter().zip(chain) {
+            let size = self.store.layer(chain_id)?.map_or(0, |layer| layer.size);
+            layers.push(ImageLayer { chain_id: *chain_id, diff_id: blob.diff_id, size });
+        }
+        Ok(ImageRecord {
+            id: image.id,
+            manifest: image.manifest,
+            platform: image.platform.to_string(),
+            created: created(&image.config),
+            layers,
+            loaded: now(),
+        })
+    }
+
+    fn layer_failed(&self, error: layer::Error, nr: usize, of: usize) -> Error {
+        if is_storage_full(&error) {
+            return Error::NoSpace(self.layout().root().to_owned());
+        }
+        Error::Layer { nr, of, source: error }
+    }
+}
+
+/// Whether somewhere below `error` a write found no space.
+fn is_storage_full(error: &layer::Error) -> bool {
+    let full = |kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        let call = error.downcast_ref::<CallFailed>().map(CallFailed::kind);
+        if io.or(call).is_some_and(full) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Returns when an image was made, as its config says: any text, or nothing.
+fn created(config: &[u8]) -> Option<String> {
+    let config: serde_json::Value = serde_json::from_slice(config).ok()?;
+    config.get("created")?.as_str().map(str::to_owned)
+}
+
+/// Returns the chain ids of an image's layers, the base first.
+fn chain_ids(image: &archive::Image) -> Vec<Digest> {
+    let mut below = None;
+    let next = |layer: &archive::Layer| {
+        let chain_id = Digest::chain(below.as_ref(), &layer.diff_id);
+        below = Some(chain_id);
+        chain_id
+    };
+    image.layers.iter().map(next).collect()
+}

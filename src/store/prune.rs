@@ -1,0 +1,140 @@
+//! Giving space back: what goes with an image, and what nothing needs any more.
+
+use std::collections::BTreeSet;
+
+use super::error::{Error, file};
+use super::images::Image;
+use super::layers::{gone, names_in};
+use super::record::{ImageRecord, LayerRecord};
+use super::{Change, Store};
+use crate::archive::name;
+use crate::digest::Digest;
+
+/// What nothing needs any more.
+#[derive(Debug, Default)]
+pub struct Garbage {
+    /// Images without a name, which no container stands on and no mount shows.
+    pub images: Vec<ImageRecord>,
+    /// Layers of no image.
+    pub layers: Vec<LayerRecord>,
+}
+
+impl Garbage {
+    /// Returns how many bytes of files go with it.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.size).sum()
+    }
+}
+
+/// What [`Change::remove_image`] did.
+#[derive(Debug)]
+pub enum Removed {
+    /// The image has other names, and keeps them.
+    Untagged(String),
+    /// The image is gone, and its layers that no other image has.
+    Deleted {
+        /// The names it had.
+        names: Vec<String>,
+        /// The image.
+        id: Digest,
+        /// The layers that went with it.
+        layers: Vec<LayerRecord>,
+    },
+}
+
+impl Store {
+    /// Finds what nothing needs. `mounted` are the ids of images and containers that mounts show.
+    pub fn garbage(&self, mounted: &BTreeSet<String>) -> Result<Garbage, Error> {
+        let used: BTreeSet<Digest> = self.containers()?.iter().map(|container| container.image).collect();
+        let needless = |image: &Image| {
+            image.names.is_empty()
+                && !used.contains(&image.record.id)
+                && !mounted.contains(&image.record.id.hex())
+        };
+        let (images, kept): (Vec<Image>, Vec<Image>) = self.images()?.into_iter().partition(needless);
+        let layers = self.layers_but_of(&kept)?;
+        Ok(Garbage { images: images.into_iter().map(|image| image.record).collect(), layers })
+    }
+
+    /// Returns who needs an image, in words.
+    pub fn users(&self, image: &Digest, mounted: &BTreeSet<String>) -> Result<Vec<String>, Error> {
+        let containers = self.containers()?.into_iter().filter(|container| container.image == *image);
+        let mut users: Vec<String> =
+            containers.map(|container| format!("container '{}'", container.name)).collect();
+        if mounted.contains(&image.hex()) {
+            users.push("a read-only mount".to_owned());
+        }
+        Ok(users)
+    }
+
+    fn layers_but_of(&self, images: &[Image]) -> Result<Vec<LayerRecord>, Error> {
+        let needed: BTreeSet<Digest> =
+            images.iter().flat_map(|image| &image.record.layers).map(|layer| layer.chain_id).collect();
+        let mut others = Vec::new();
+        for chain_id in self.chain_ids()?.iter().filter(|chain_id| !needed.contains(chain_id)) {
+            others.extend(self.layer(chain_id)?);
+        }
+        Ok(others)
+    }
+}
+
+impl Change<'_> {
+    /// Removes the name `text`, and with its last name the image itself and what only it needs.
+    ///
+    /// The change must be exclusive. An image that is in use stays, with all its names.
+    pub fn remove_image(&self, text: &str, mounted: &BTreeSet<String>) -> Result<Removed, Error> {
+        let Image { record, names } = self.store.image(text)?;
+        let asked = name::normal(text).ok();
+        if let Some(name) = asked.filter(|name| names.contains(name) && names.len() > 1) {
+            self.edit_names(|all| {
+                all.remove(&name);
+            })?;
+            return Ok(Removed::Untagged(name));
+        }
+        let by = self.store.users(&record.id, mounted)?;
+        if !by.is_empty() {
+            return Err(Error::InUse { by });
+        }
+        self.edit_names(|all| all.retain(|_, id| *id != record.id))?;
+        self.stage.discard(&self.layout().image(&record.id))?;
+        let others: BTreeSet<Digest> =
+            self.store.images()?.iter().flat_map(|image| &image.record.layers).map(|l| l.chain_id).collect();
+        let mut layers = Vec::new();
+        for layer in record.layers.iter().filter(|layer| !others.contains(&layer.chain_id)).rev() {
+            layers.extend(self.store.layer(&layer.chain_id)?);
+            self.remove_layer(&layer.chain_id)?;
+        }
+        Ok(Removed::Deleted { names, id: record.id, layers })
+    }
+
+    /// Removes what nothing needs, and records of what was never finished. The change must be exclusive.
+    pub fn remove_garbage(&self, garbage: &Garbage) -> Result<(), Error> {
+        for image in &garbage.images {
+            self.stage.discard(&self.layout().image(&image.id))?;
+        }
+        for layer in &garbage.layers {
+            self.remove_layer(&layer.chain_id)?;
+        }
+        self.remove_unfinished()
+    }
+
+    /// A record is written before its directory is put in place: a command killed in between leaves the record.
+    fn remove_unfinished(&self) -> Result<(), Error> {
+        for name in names_in(&self.layout().layers())? {
+            let id = name.strip_suffix(".json").unwrap_or(&name);
+            if !self.layout().overlay(id).exists() {
+                gone(&self.layout().layers().join(&name))?;
+            }
+        }
+        let there: BTreeSet<String> =
+            self.store.containers()?.into_iter().map(|c| c.name + ".json").collect();
+        for name in names_in(&self.layout().containers())? {
+            if !there.contains(&name) {
+                let path = self.layout().containers().join(&name);
+                std::fs::remove_file(&path).map_err(file(path))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,229 @@
+//! What the store remembers of layers, images and containers: JSON with a format number.
+//!
+//! Fields are only ever added. A record of a later format is refused rather than half understood.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+
+/// The number of the format that this program writes.
+pub const FORMAT: u32 = 1;
+
+/// A layer in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerRecord {
+    /// Names the layer: the digest of its stack.
+    pub chain_id: Digest,
+    /// The sha256 of its uncompressed tar.
+    pub diff_id: Digest,
+    /// The chain id of what it was stacked on; none for a base layer.
+    pub parent: Option<Digest>,
+    /// Whether the layer hides all that lies below: overlayfs cannot say so of a root, so its stack ends here.
+    pub opaque_root: bool,
+    /// How many bytes its files hold.
+    pub size: u64,
+    /// How many entries its tar has.
+    pub entries: u64,
+    /// When it was extracted (RFC 3339).
+    pub loaded: String,
+}
+
+/// An image in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRecord {
+    /// The sha256 of its config.
+    pub id: Digest,
+    /// The digest of its manifest, where the archive had one.
+    pub manifest: Option<Digest>,
+    /// `OS/ARCH[/VARIANT]`.
+    pub platform: String,
+    /// When the image was made, as its config says.
+    pub created: Option<String>,
+    /// Its layers, the base first.
+    pub layers: Vec<ImageLayer>,
+    /// When it was loaded (RFC 3339).
+    pub loaded: String,
+}
+
+/// A layer of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageLayer {
+    /// Names the layer in the store.
+    pub chain_id: Digest,
+    /// The sha256 of its uncompressed tar.
+    pub diff_id: Digest,
+    /// How many bytes its files hold.
+    pub size: u64,
+}
+
+impl ImageRecord {
+    /// Returns how many bytes the files of all layers hold.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.size).sum()
+    }
+}
+
+/// Which name means which image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Names {
+    /// From `name:tag` to the image's id.
+    pub names: BTreeMap<String, Digest>,
+}
+
+/// A container: a writable layer over an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    /// What its user calls it.
+    pub name: String,
+    /// 64 hex digits, random: its directory in `overlay2`, and how mountinfo tells whose a mount is.
+    pub id: String,
+    /// The image it stands on.
+    pub image: Digest,
+    /// The name by which that image was asked for.
+    pub image_name: Option<String>,
+    /// When it was made (RFC 3339).
+    pub created: String,
+    /// Where its changes go.
+    pub upper: Upper,
+    /// The `-o` options it was mounted with.
+    pub options: Vec<String>,
+    /// Where it was mounted last; what is mounted now only the kernel knows.
+    pub target: Option<StoredPath>,
+    /// Whether it goes away, changes and all, when it is unmounted.
+    pub remove: bool,
+}
+
+impl ContainerRecord {
+    /// Whether its changes are in memory: then it is gone when it is unmounted, by whomever.
+    #[must_use]
+    pub fn is_ephemeral(&self) -> bool {
+        matches!(self.upper, Upper::Tmpfs { .. })
+    }
+}
+
+/// Where a container's changes go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Upper {
+    /// Into the store.
+    Store,
+    /// Into directories of the user's.
+    At {
+        /// The upper directory.
+        upper: StoredPath,
+        /// Overlayfs' scratch directory.
+        work: StoredPath,
+    },
+    /// Into memory, until it is unmounted.
+    Tmpfs {
+        /// The most it may grow to, in bytes.
+        size: Option<u64>,
+    },
+}
+
+/// A path in JSON: text where it is UTF-8, else its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum StoredPath {
+    /// A path that is UTF-8.
+    Text(String),
+    /// Any other.
+    Bytes(Vec<u8>),
+}
+
+impl From<&Path> for StoredPath {
+    fn from(path: &Path) -> Self {
+        match path.to_str() {
+            Some(text) => Self::Text(text.to_owned()),
+            None => Self::Bytes(path.as_os_str().as_bytes().to_owned()),
+        }
+    }
+}
+
+impl StoredPath {
+    /// Returns the path.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Self::Text(text) => PathBuf::from(text),
+            Self::Bytes(bytes) => PathBuf::from(OsString::from_vec(bytes.clone())),
+        }
+    }
+}
+
+/// What a record is wrapped in on disk.
+#[derive(Serialize, Deserialize)]
+struct Formatted<T> {
+    format: u32,
+    #[serde(flatten)]
+    record: T,
+}
+
+#[derive(Deserialize)]
+struct OnlyFormat {
+    format: u32,
+}
+
+/// Why a record cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// It is no JSON, or not of this kind.
+    #[error("{0}")]
+    Damaged(#[from] serde_json::Error),
+    /// A later ovlctl wrote it.
+    #[error("written in format {0}, and this ovlctl knows format {FORMAT}")]
+    Later(u32),
+}
+
+/// Returns the bytes of `record`.
+pub fn write<T: Serialize>(record: &T) -> Vec<u8> {
+    let mut text = serde_json::to_vec_pretty(&Formatted { format: FORMAT, record })
+        .expect("records hold only what JSON can say");
+    text.push(b'\n');
+    text
+}
+
+/// Reads a record.
+pub fn read<T: for<'a> Deserialize<'a>>(text: &[u8]) -> Result<T, Unreadable> {
+    let OnlyFormat { format } = serde_json::from_slice(text)?;
+    if format > FORMAT {
+        return Err(Unreadable::Later(format));
+    }
+    Ok(serde_json::from_slice::<Formatted<T>>(text)?.record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let record = ContainerRecord {
+            name: "web".to_owned(),
+            id: "0".repeat(64),
+            image: Digest::of(b"config"),
+            image_name: Some("web:1.4".to_owned()),
+            created: "2026-01-02T03:04:05Z".to_owned(),
+            upper: Upper::At {
+                upper: Path::new("/srv/u").into(),
+                work: StoredPath::Bytes(b"/srv/\xff".to_vec()),
+            },
+            options: vec!["index=on".to_owned()],
+            target: None,
+            remove: false,
+        };
+        assert_eq!(read::<ContainerRecord>(&write(&record)).unwrap(), record);
+    }
+
+    #[test]
+    fn a_later_format_is_refused_by_its_number() {
+        let refused = read::<Names>(br#"{"format": 2, "names": []}"#).unwrap_err();
+        assert_eq!(refused.to_string(), "written in format 2, and this ovlctl knows format 1");
+    }
+}
