@@ -1,6 +1,6 @@
 //! Overlay mounts: a `Plan` is decided and checked, `perform` carries it out, `unmount` takes it away.
 //!
-//! Knows no image, no archive and no store.
+//! Only [`container`] knows the store; nothing here knows an archive.
 
 pub mod options;
 pub mod plan;
@@ -19,6 +19,8 @@ pub mod unmount;
 
 pub mod error;
 mod explain;
+
+pub mod container;
 
 pub use error::{Class, Error, Role};
 pub use options::Options;

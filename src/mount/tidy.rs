@@ -5,6 +5,7 @@ use std::path::Path;
 use super::error::Error;
 use super::inuse::{self, InUse};
 use crate::sys::dir::{Dir, FileType, kind};
+use crate::sys::tree;
 
 /// Empties `work/work`, which belongs to overlayfs alone, and returns how many names were in it.
 ///
@@ -24,20 +25,8 @@ pub fn tidy_work(upper: &Path, work: &Path) -> Result<usize, Error> {
     let names = inner.names()?.into_iter().filter(|name| name != b"incompat");
     let mut gone = 0;
     for name in names {
-        remove(&inner, &name)?;
+        tree::remove(&inner, &name)?;
         gone += 1;
     }
     Ok(gone)
-}
-
-fn remove(dir: &Dir, name: &[u8]) -> Result<(), Error> {
-    let Some(found) = dir.stat(name)? else { return Ok(()) };
-    if kind(&found) != FileType::Directory {
-        return Ok(dir.unlink(name)?);
-    }
-    let inner = dir.open_dir(name)?;
-    for name in inner.names()? {
-        remove(&inner, &name)?;
-    }
-    Ok(dir.rmdir(name)?)
 }

@@ -1,0 +1,308 @@
+//! Images and containers of a store, mounted: what the store knows becomes a plan.
+//!
+//! A mount of the store's says in its source whose it is: `ovlctl:` and the id of a container, or of an image that is
+//! mounted without one. What is mounted is always read from there, never believed from a record.
+
+mod ended;
+mod mounted;
+
+pub use ended::{Unmounted, forget_ephemeral, remove, unmount};
+pub use mounted::{Mounted, all_mounts, find_mounts, mounted_ids, mounts};
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::Target;
+use super::options::{BadOption, Options};
+use super::plan::{Access, Lower, Method, Plan};
+use crate::store::containers::{Naming, NewContainer};
+use crate::store::images::Image;
+use crate::store::layout::LINKS;
+use crate::store::record::{ContainerRecord, ImageRecord, StoredPath, Upper};
+use crate::store::{self, Change, Store};
+use crate::sys::lock::Holder;
+use ended::refuse_mounted;
+use mounted::SOURCE;
+
+/// Why an image or a container could not be mounted or unmounted.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store could not do its part.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The mount itself could not be made or ended.
+    #[error(transparent)]
+    Mount(#[from] super::Error),
+    /// A container is mounted once: two mounts over one upper directory corrupt it.
+    #[error("mounted on {}", .0.display())]
+    Mounted(PathBuf),
+    /// It is mounted where this process cannot see it.
+    #[error("mounted in another mount namespace")]
+    MountedElsewhere,
+    /// The container stands on an image that is not there.
+    #[error("its image {0} is not in the store")]
+    ImageGone(String),
+    /// The user's upper directory has no place for a work directory beside it.
+    #[error("{}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why it cannot be made or removed.
+        source: io::Error,
+    },
+    /// An option that was recorded, and is none.
+    #[error(transparent)]
+    Option(#[from] BadOption),
+    /// /proc could not be read.
+    #[error("/proc/self/mountinfo")]
+    Table(#[source] io::Error),
+}
+
+/// How something is to be mounted.
+#[derive(Debug, Clone)]
+pub struct How<'a> {
+    /// Where; a container's own `merged` directory where nothing is said.
+    pub target: Option<&'a Target>,
+    /// Whether nothing may be changed.
+    pub read_only: bool,
+    /// What `-o` said, parsed.
+    pub options: Options,
+    /// What `-o` said, as it was typed.
+    pub typed: &'a [String],
+    /// How the layers are handed over.
+    pub method: Option<Method>,
+}
+
+/// A new container's choices.
+#[derive(Debug, Clone, Copy)]
+pub struct Wishes<'a> {
+    /// Its name; one made of the image's where nothing is said.
+    pub name: Option<&'a str>,
+    /// The name by which the image was asked for.
+    pub image_name: Option<&'a str>,
+    /// Where its changes go.
+    pub upper: UpperWish<'a>,
+    /// Whether it goes away when it is unmounted.
+    pub remove: bool,
+}
+
+/// Where a new container's changes go.
+#[derive(Debug, Clone, Copy)]
+pub enum UpperWish<'a> {
+    /// Into the store.
+    Store,
+    /// Into directories of the user's.
+    At {
+        /// The upper directory.
+        upper: &'a Path,
+        /// The work directory; beside `upper` where nothing is said.
+        work: Option<&'a Path>,
+    },
+    /// Into memory.
+    Tmpfs {
+        /// The most it may grow to, in bytes.
+        size: Option<u64>,
+    },
+}
+
+/// Something that was mounted.
+#[derive(Debug)]
+pub struct Done {
+    /// Where.
+    pub target: PathBuf,
+    /// The container, unless an image was mounted without one.
+    pub container: Option<String>,
+    /// What the kernel warned of.
+    pub warnings: Vec<String>,
+}
+
+/// Mounts an image read-only, without a container.
+pub fn mount_image(
+    store: &Store,
+    image: &ImageRecord,
+    how: &How<'_>,
+    target: &Target,
+) -> Result<Done, Error> {
+    let plan = image_plan(store, image, how)?;
+    perform(&plan, target, None)
+}
+
+/// Makes a container over an image and mounts it. If that fails there is no container.
+pub fn mount_new(
+    change: &Change<'_>,
+    image: &Image,
+    wishes: Wishes<'_>,
+    how: &How<'_>,
+) -> Result<Done, Error> {
+    let upper = upper(wishes.upper)?;
+    let short = image.record.id.short();
+    let called = wishes.image_name.or(image.names.first().map(String::as_str));
+    let naming = wishes.name.map_or(Naming::After(called.unwrap_or(&short)), Naming::Exactly);
+    let new = NewContainer {
+        image: &image.record,
+        image_name: called.map(str::to_owned),
+        upper,
+        options: how.typed.to_vec(),
+        target: how.target.map(|target| StoredPath::from(target.path())),
+        remove: wishes.remove,
+    };
+    let (container, own) = change.create_container(naming, &new)?;
+    let mounted = describe_user_upper(change, &container, &image.record)
+        .and_then(|()| container_plan(change.store(), &container, &image.record, how))
+        .and_then(|plan| perform_on(change.store(), &plan, &container, how));
+    if mounted.is_err() {
+        // The container is new and was never mounted; why the mount failed is what the user needs to know.
+        let _ = change.remove_container(&container, &own);
+        if let Upper::At { upper, work } = &container.upper {
+            let _ = ended::leave(&upper.path(), &work.path());
+        }
+    }
+    mounted
+}
+
+/// Mounts a container that is there, with its changes.
+pub fn mount_again(
+    change: &Change<'_>,
+    name: &str,
+    how: &How<'_>,
+    waiting: &mut dyn FnMut(&[Holder]),
+) -> Result<Done, Error> {
+    let (mut container, own) = change.hold_container(name, waiting)?;
+    refuse_mounted(&container)?;
+    let mut how = how.clone();
+    if how.typed.is_empty() {
+        for option in &container.options {
+            how.options.add(option)?;
+        }
+    } else {
+        container.options = how.typed.to_vec();
+    }
+    let image = image_of(change.store(), &container)?;
+    let plan = container_plan(change.store(), &container, &image, &how)?;
+    let done = perform_on(change.store(), &plan, &container, &how)?;
+    container.target = Some(StoredPath::from(done.target.as_path()));
+    change.record_container(&container)?;
+    drop(own);
+    Ok(done)
+}
+
+/// Returns the plan by which a read-only image would be mounted.
+pub fn image_plan(store: &Store, image: &ImageRecord, how: &How<'_>) -> Result<Plan, Error> {
+    let lowers = stack(store, image)?;
+    Ok(plan(store, lowers, Access::ReadOnly, &image.id.hex(), how))
+}
+
+/// Returns the plan by which a container would be mounted.
+pub fn container_plan(
+    store: &Store,
+    container: &ContainerRecord,
+    image: &ImageRecord,
+    how: &How<'_>,
+) -> Result<Plan, Error> {
+    let mut lowers = stack(store, image)?;
+    let access = match (store.upper_and_work(container), &container.upper) {
+        (Some((upper, _)), _) if how.read_only => {
+            lowers.insert(0, Lower::from(upper));
+            Access::ReadOnly
+        }
+        (None, _) if how.read_only => Access::ReadOnly,
+        (Some((upper, work)), _) => Access::Writable { upper, work },
+        (None, Upper::Tmpfs { size }) => {
+            Access::Tmpfs { size: *size, root: lowers.first().map(|l| l.path.clone()).unwrap_or_default() }
+        }
+        (None, Upper::Store | Upper::At { .. }) => unreachable!("these are on disk"),
+    };
+    Ok(plan(store, lowers, access, &container.id, how))
+}
+
+fn plan(store: &Store, lowers: Vec<Lower>, access: Access, id: &str, how: &How<'_>) -> Plan {
+    let mut plan = Plan::new(lowers, access);
+    plan.options = how.options.clone();
+    plan.source = format!("{SOURCE}{id}");
+    plan.method = how.method;
+    plan.overlay2 = Some(store.layout().overlay2());
+    plan
+}
+
+/// Returns an image's layers, uppermost first.
+fn stack(store: &Store, image: &ImageRecord) -> Result<Vec<Lower>, Error> {
+    let Some(top) = image.layers.last() else {
+        return Ok(vec![Lower::from(store.layout().empty())]);
+    };
+    let lower = |short: &String| Lower {
+        path: store.diff_of(short),
+        link: short.strip_prefix(LINKS).and_then(|link| link.strip_prefix('/')).map(str::to_owned),
+    };
+    Ok(store.stack(&top.chain_id)?.iter().map(lower).collect())
+}
+
+fn perform_on(store: &Store, plan: &Plan, container: &ContainerRecord, how: &How<'_>) -> Result<Done, Error> {
+    match how.target {
+        Some(target) => perform(plan, target, Some(&container.name)),
+        None => perform(plan, &Target::open(&store.merged(&container.id))?, Some(&container.name)),
+    }
+}
+
+fn perform(plan: &Plan, target: &Target, container: Option<&str>) -> Result<Done, Error> {
+    plan.check()?;
+    if let Access::Writable { upper, work } = &plan.access {
+        // What a crash left in the work directory would make the kernel mount read-only.
+        super::tidy_work(upper, work)?;
+    }
+    let mounted = super::perform(plan, target)?;
+    Ok(Done { target: mounted.target, container: container.map(str::to_owned), warnings: mounted.warnings })
+}
+
+/// Makes a wish a place: a work directory is made beside the user's upper directory, in the same mount.
+fn upper(wish: UpperWish<'_>) -> Result<Upper, Error> {
+    let (upper, work) = match wish {
+        UpperWish::Store => return Ok(Upper::Store),
+        UpperWish::Tmpfs { size } => return Ok(Upper::Tmpfs { size }),
+        UpperWish::At { upper, work } => (upper, work),
+    };
+    let directory = |path: &Path, source| Error::Directory { path: path.to_owned(), source };
+    let upper = fs::canonicalize(upper).map_err(|e| directory(upper, e))?;
+    let work = match work {
+        Some(work) => fs::canonicalize(work).map_err(|e| directory(work, e))?,
+        None => {
+            let work = work_beside(&upper);
+            match DirBuilder::new().mode(0o700).create(&work) {
+                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(directory(&work, e)),
+                Ok(()) | Err(_) => work,
+            }
+        }
+    };
+    Ok(Upper::At { upper: upper.as_path().into(), work: work.as_path().into() })
+}
+
+/// Returns the work directory that is made for an upper directory of the user's: in the same mount, but not inside.
+#[must_use]
+pub fn work_beside(upper: &Path) -> PathBuf {
+    let mut name = upper.to_owned().into_os_string();
+    name.push(".work");
+    PathBuf::from(name)
+}
+
+/// An empty upper directory of the user's gets the root's metadata from the image, as one in the store does.
+fn describe_user_upper(
+    change: &Change<'_>,
+    container: &ContainerRecord,
+    image: &ImageRecord,
+) -> Result<(), Error> {
+    let Upper::At { upper, .. } = &container.upper else { return Ok(()) };
+    let dir = crate::sys::dir::Dir::open(&upper.path()).map_err(store::Error::from)?;
+    if !dir.names().map_err(store::Error::from)?.is_empty() {
+        return Ok(());
+    }
+    let top = match image.layers.last() {
+        Some(top) => change.store().stack(&top.chain_id)?.into_iter().next(),
+        None => None,
+    };
+    Ok(change.describe_root(&dir, top.as_ref())?)
+}
+
+fn image_of(store: &Store, container: &ContainerRecord) -> Result<ImageRecord, Error> {
+    store.image_record(&container.image)?.ok_or_else(|| Error::ImageGone(container.image.to_string()))
+}

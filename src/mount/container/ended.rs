@@ -1,0 +1,97 @@
+//! The end of a mount, and of a container.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::mounted::{id_of, mounted_ids, overlays};
+use super::{Error, work_beside};
+use crate::mount::{self, OverlayMount};
+use crate::store::record::{ContainerRecord, Upper};
+use crate::store::{Change, Own, Store};
+use crate::sys::lock::{Holder, Share};
+
+/// What an unmount left.
+#[derive(Debug)]
+pub struct Unmounted {
+    /// Where it was mounted.
+    pub target: PathBuf,
+    /// The container, and whether it is still there, with its changes.
+    pub container: Option<(String, bool)>,
+}
+
+/// Unmounts. A container that is not to stay goes, with its changes.
+pub fn unmount(
+    store: &Store,
+    mount: &OverlayMount,
+    lazy: bool,
+    remove: bool,
+    waiting: &mut dyn FnMut(&[Holder]),
+) -> Result<Unmounted, Error> {
+    let target = mount.target.clone();
+    let id = id_of(mount);
+    let container = store.containers()?.into_iter().find(|container| Some(&container.id) == id.as_ref());
+    let Some(container) = container else {
+        mount::unmount(&mount.target, lazy)?;
+        return Ok(Unmounted { target, container: None });
+    };
+    let change = store.change(Share::Shared, waiting)?;
+    let (container, own) = change.hold_container(&container.name, waiting)?;
+    mount::unmount(&mount.target, lazy)?;
+    let stays = !(remove || container.remove || container.is_ephemeral());
+    if !stays {
+        drop_container(&change, &container, &own)?;
+    }
+    Ok(Unmounted { target, container: Some((container.name, stays)) })
+}
+
+/// Removes a container with its changes, unless it is mounted.
+pub fn remove(change: &Change<'_>, name: &str, waiting: &mut dyn FnMut(&[Holder])) -> Result<(), Error> {
+    let (container, own) = change.hold_container(name, waiting)?;
+    refuse_mounted(&container)?;
+    if mounted_ids()?.contains(&container.id) {
+        return Err(Error::MountedElsewhere);
+    }
+    drop_container(change, &container, &own)
+}
+
+fn drop_container(change: &Change<'_>, container: &ContainerRecord, own: &Own) -> Result<(), Error> {
+    change.remove_container(container, own)?;
+    if let Upper::At { upper, work } = &container.upper {
+        leave(&upper.path(), &work.path())?;
+    }
+    Ok(())
+}
+
+/// Takes overlayfs' own scratch out of a work directory of the user's, unless another mount works there, and the
+/// directory too where it was made for the container. The upper directory stays as it is: it is the user's.
+pub(super) fn leave(upper: &Path, work: &Path) -> Result<(), Error> {
+    mount::tidy_work(upper, work)?;
+    // What is not empty is not ours to remove.
+    let _ = fs::remove_dir(work.join("work"));
+    if work == work_beside(upper) {
+        let _ = fs::remove_dir(work);
+    }
+    Ok(())
+}
+
+/// Removes containers in memory that are mounted nowhere any more: somebody unmounted them by hand, or the machine was
+/// started anew.
+pub fn forget_ephemeral(change: &Change<'_>) -> Result<(), Error> {
+    let ephemeral = |container: &ContainerRecord| container.is_ephemeral();
+    let containers: Vec<ContainerRecord> =
+        change.store().containers()?.into_iter().filter(ephemeral).collect();
+    for container in containers {
+        let Ok((container, own)) = change.hold_container(&container.name, &mut |_| {}) else { continue };
+        // Looked at under the container's lock: another command may have been about to mount it.
+        if !mounted_ids()?.contains(&container.id) {
+            drop_container(change, &container, &own)?;
+        }
+    }
+    Ok(())
+}
+
+/// A container is mounted once: says no where it is in this mount namespace.
+pub(super) fn refuse_mounted(container: &ContainerRecord) -> Result<(), Error> {
+    let found = overlays()?.into_iter().find(|mount| id_of(mount).as_ref() == Some(&container.id));
+    found.map_or(Ok(()), |mount| Err(Error::Mounted(mount.target)))
+}
