@@ -1,9 +1,135 @@
-//! What was typed becomes what it means.
+//! What was typed becomes what it means: one file a verb, whose doc comment is its help.
+//!
+//! Data goes to stdout (`print`), talk to stderr (`fault`). Nothing here decides what a layer, a store or a mount is.
 
+mod fault;
+mod images;
+mod inspect;
+mod load;
+mod mount;
+mod mounts;
+mod print;
+mod remove;
+mod umount;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::store::{self, Store};
+use crate::sys::caps::{self, Need, TO_EXTRACT, TO_MOUNT};
+use crate::sys::lock::Holder;
+use fault::{Cause, Fault};
+
+/// Mounts image archives as writable root filesystems on overlayfs.
+#[derive(Debug, Parser)]
+#[command(name = "ovlctl", version, max_term_width = 100, after_help = fault::EXIT_CODES)]
+struct Cli {
+    /// The store
+    #[arg(long, global = true, env = "OVLCTL_ROOT", default_value = "/var/lib/ovlctl", value_name = "DIR")]
+    root: PathBuf,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Mount(mount::Mount),
+    Umount(umount::Umount),
+    Load(load::Load),
+    Images(images::Images),
+    Layers(images::Layers),
+    Mounts(mounts::Mounts),
+    Inspect(inspect::Inspect),
+    Tag(remove::Tag),
+    Rm(remove::Rm),
+    Prune(remove::Prune),
+    Plan(mount::Plan),
+}
 
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = Cli::parse();
+    match cli.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => fault.report(),
+    }
+}
+
+impl Cli {
+    fn run(&self) -> Result<(), Fault> {
+        crate::sys::raise_file_limit();
+        let context = Context { root: self.root.clone() };
+        match &self.verb {
+            Verb::Mount(verb) => verb.run(&context),
+            Verb::Umount(verb) => verb.run(&context),
+            Verb::Load(verb) => verb.run(&context),
+            Verb::Images(verb) => verb.run(&context),
+            Verb::Layers(verb) => verb.run(&context),
+            Verb::Mounts(verb) => verb.run(&context),
+            Verb::Inspect(verb) => verb.run(&context),
+            Verb::Tag(verb) => verb.run(&context),
+            Verb::Rm(verb) => verb.run(&context),
+            Verb::Prune(verb) => verb.run(&context),
+            Verb::Plan(verb) => verb.run(&context),
+        }
+    }
+}
+
+/// What every verb works with.
+struct Context {
+    root: PathBuf,
+}
+
+impl Context {
+    fn open_store(&self) -> Result<Store, store::Error> {
+        // A relative root would mean another place to a thread that changes its directory to mount.
+        let root = std::path::absolute(&self.root).unwrap_or_else(|_| self.root.clone());
+        Store::open(&root)
+    }
+
+    fn store(&self) -> Result<Store, Fault> {
+        self.open_store().map_err(|e| Fault::new("open", self.root.display(), e))
+    }
+
+    /// Says what is no data, on stderr.
+    #[expect(clippy::unused_self, reason = "how much is said will be a matter of options")]
+    fn say(&self, text: &str) {
+        fault::say(text);
+    }
+
+    /// Warns of what was not done as asked.
+    #[expect(clippy::unused_self, reason = "how much is said will be a matter of options")]
+    fn warn(&self, text: &str) {
+        fault::say(&format!("warning: {text}"));
+    }
+
+    /// What to do while another command has to be waited for: say for whom.
+    fn waiting(&self) -> impl FnMut(&[Holder]) {
+        |holders: &[Holder]| {
+            let who: Vec<String> =
+                holders.iter().map(|holder| format!("pid {} ({})", holder.pid, holder.command)).collect();
+            let who = if who.is_empty() { "another command".to_owned() } else { who.join(", ") };
+            self.say(&format!("waiting for {who}"));
+        }
+    }
+
+    /// Says no before anything is opened where this process lacks what writing layers takes.
+    #[expect(clippy::unused_self, reason = "asked of the process, in the place where a verb starts")]
+    fn may_extract(&self, verb: &'static str) -> Result<(), Fault> {
+        permit(verb, TO_EXTRACT)
+    }
+
+    /// The same for mounting alone.
+    #[expect(clippy::unused_self, reason = "asked of the process, in the place where a verb starts")]
+    fn may_mount(&self, verb: &'static str) -> Result<(), Fault> {
+        permit(verb, TO_MOUNT)
+    }
+}
+
+fn permit(verb: &'static str, needed: &[Need]) -> Result<(), Fault> {
+    let missing = caps::missing(needed);
+    if missing.is_empty() { Ok(()) } else { Err(Fault::new(verb, "", Cause::NotPermitted(missing))) }
 }

@@ -1,0 +1,302 @@
+//! What went wrong becomes a line, perhaps a hint, and an exit code. The only file that writes to stderr.
+
+use std::error::Error;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::sys::caps::Need;
+use crate::{archive, layer, mount, store};
+
+/// The exit codes, as `--help` tells them.
+pub(super) const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such image, container or mount, 4 in use,
+            5 this kernel or filesystem cannot, 6 damaged or hostile data";
+
+/// What the exit code says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Exit {
+    Failed = 1,
+    Usage = 2,
+    NotFound = 3,
+    InUse = 4,
+    Cannot = 5,
+    Damaged = 6,
+}
+
+/// A verb that failed: what it was to do, to what, and why it could not.
+#[derive(Debug)]
+pub(super) struct Fault {
+    verb: &'static str,
+    object: String,
+    pub(super) cause: Cause,
+}
+
+/// Why.
+#[derive(Debug)]
+pub(super) enum Cause {
+    /// What was typed makes no sense.
+    Usage(String),
+    /// This process lacks capabilities.
+    NotPermitted(Vec<Need>),
+    /// Nothing is mounted there, and nothing has that name.
+    NotMounted,
+    /// What is in this archive is known only when it is loaded.
+    NotLoaded(PathBuf),
+    /// The archive could not be read.
+    Archive(archive::Error),
+    /// The store could not do it.
+    Store(store::Error),
+    /// It could not be mounted or unmounted.
+    Mount(mount::Error),
+    /// It could not be mounted or unmounted with the store's help.
+    Container(mount::container::Error),
+}
+
+impl From<archive::Error> for Cause {
+    fn from(error: archive::Error) -> Self {
+        Self::Archive(error)
+    }
+}
+
+impl From<store::Error> for Cause {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<mount::Error> for Cause {
+    fn from(error: mount::Error) -> Self {
+        Self::Mount(error)
+    }
+}
+
+impl From<mount::container::Error> for Cause {
+    fn from(error: mount::container::Error) -> Self {
+        use mount::container::Error;
+        match error {
+            Error::Store(error) => Self::Store(error),
+            Error::Mount(error) => Self::Mount(error),
+            error @ (Error::Mounted(_)
+            | Error::MountedElsewhere
+            | Error::ImageGone(_)
+            | Error::Directory { .. }
+            | Error::Option(_)
+            | Error::Table(_)) => Self::Container(error),
+        }
+    }
+}
+
+impl Fault {
+    /// `verb` could not be done to `object`.
+    pub(super) fn new(verb: &'static str, object: impl Display, cause: impl Into<Cause>) -> Self {
+        Self { verb, object: object.to_string(), cause: cause.into() }
+    }
+
+    /// What was typed makes no sense.
+    pub(super) fn usage(reason: impl Into<String>) -> Self {
+        Self::new("", "", Cause::Usage(reason.into()))
+    }
+
+    /// Tells the user, and returns the exit code.
+    pub(super) fn report(&self) -> ExitCode {
+        say(&format!("ovlctl: {}", self.line()));
+        if let Some(hint) = self.cause.hint() {
+            say(&format!("hint: {hint}"));
+        }
+        ExitCode::from(self.cause.exit() as u8)
+    }
+
+    fn line(&self) -> String {
+        let reason = self.cause.reason();
+        if self.verb.is_empty() || self.cause.says_all() {
+            return reason;
+        }
+        let object = if self.object.is_empty() { String::new() } else { format!(" {}", self.object) };
+        format!("cannot {}{object}: {reason}", self.verb)
+    }
+}
+
+impl From<Cause> for Fault {
+    fn from(cause: Cause) -> Self {
+        Self::new("", "", cause)
+    }
+}
+
+impl Cause {
+    /// The reason and what caused it, in one line: each error says its own part.
+    fn reason(&self) -> String {
+        match self {
+            Self::Usage(reason) => reason.clone(),
+            Self::NotPermitted(needs) => {
+                let names: Vec<String> = needs.iter().map(|need| need.name()).collect();
+                format!("not permitted: {} missing", names.join(", "))
+            }
+            Self::NotMounted => "nothing of ovlctl's is mounted there".to_owned(),
+            Self::NotLoaded(_) => "its image is not in the store yet".to_owned(),
+            Self::Archive(error) => chain(error),
+            Self::Store(error) => chain(error),
+            Self::Mount(error) => chain(error),
+            Self::Container(error) => chain(error),
+        }
+    }
+
+    /// Whether the reason is a whole sentence already.
+    fn says_all(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(store::Error::NoImage { .. } | store::Error::NoContainer { .. }) | Self::Usage(_)
+        )
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) => Exit::Usage,
+            Self::NotMounted => Exit::NotFound,
+            Self::NotPermitted(_) | Self::NotLoaded(_) => Exit::Failed,
+            Self::Archive(error) => of_archive(error),
+            Self::Store(error) => of_store(error),
+            Self::Mount(error) => match error.class() {
+                mount::Class::Failed => Exit::Failed,
+                mount::Class::NotFound => Exit::NotFound,
+                mount::Class::InUse => Exit::InUse,
+                mount::Class::Unsupported => Exit::Cannot,
+            },
+            Self::Container(
+                mount::container::Error::Mounted(_) | mount::container::Error::MountedElsewhere,
+            ) => Exit::InUse,
+            Self::Container(_) => Exit::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotPermitted(_) => Some("run it as root: sudo ovlctl …".to_owned()),
+            Self::NotMounted => Some("`ovlctl mounts` lists what is".to_owned()),
+            Self::NotLoaded(path) => Some(format!("ovlctl load {}", path.display())),
+            Self::Usage(_) => Some("ovlctl --help".to_owned()),
+            Self::Archive(error) => archive_hint(error),
+            Self::Store(error) => store_hint(error),
+            Self::Mount(error) => error.hint(),
+            Self::Container(mount::container::Error::Mounted(target)) => {
+                Some(format!("ovlctl umount {}", target.display()))
+            }
+            Self::Container(_) => None,
+        }
+    }
+}
+
+fn of_archive(error: &archive::Error) -> Exit {
+    match error {
+        archive::Error::Io { .. } => Exit::Failed,
+        archive::Error::NoSuchImage { .. } => Exit::NotFound,
+        archive::Error::Ambiguous(_) => Exit::Usage,
+        archive::Error::NotAnImage(_) | archive::Error::RootFilesystem | archive::Error::Damaged(_) => {
+            Exit::Damaged
+        }
+    }
+}
+
+fn of_store(error: &store::Error) -> Exit {
+    match error {
+        store::Error::NoImage { .. } | store::Error::NoContainer { .. } => Exit::NotFound,
+        store::Error::AmbiguousId { .. } | store::Error::NotAContainerName(_) => Exit::Usage,
+        store::Error::InUse { .. } | store::Error::ContainerExists(_) => Exit::InUse,
+        store::Error::Unfit { .. } => Exit::Cannot,
+        store::Error::Layer { source, .. } => of_layer(source),
+        store::Error::Blob { source, .. } => of_archive(source),
+        store::Error::Record { .. } => Exit::Damaged,
+        store::Error::ReadOnly(_)
+        | store::Error::NoSpace(_)
+        | store::Error::NotAStore(_)
+        | store::Error::Root { .. }
+        | store::Error::File { .. }
+        | store::Error::Call(_) => Exit::Failed,
+    }
+}
+
+fn of_layer(error: &layer::Error) -> Exit {
+    match error {
+        layer::Error::Refused { .. }
+        | layer::Error::Tar(_)
+        | layer::Error::Read(_)
+        | layer::Error::Contents { .. }
+        | layer::Error::TooMany { .. } => Exit::Damaged,
+        layer::Error::Unheld { .. } => Exit::Cannot,
+        layer::Error::Entry { .. } | layer::Error::Call(_) | layer::Error::Thread(..) => Exit::Failed,
+    }
+}
+
+fn archive_hint(error: &archive::Error) -> Option<String> {
+    match error {
+        archive::Error::RootFilesystem => {
+            Some("this looks like `docker export`; make it with `docker save`".to_owned())
+        }
+        archive::Error::Ambiguous(_) => Some("choose one with --image @N, or with --platform".to_owned()),
+        archive::Error::Io { .. }
+        | archive::Error::NotAnImage(_)
+        | archive::Error::Damaged(_)
+        | archive::Error::NoSuchImage { .. } => None,
+    }
+}
+
+fn store_hint(error: &store::Error) -> Option<String> {
+    match error {
+        store::Error::NoImage { near: Some(near), .. }
+        | store::Error::NoContainer { near: Some(near), .. } => Some(format!("did you mean '{near}'?")),
+        store::Error::NoSpace(_) => Some("free some with `ovlctl prune`".to_owned()),
+        store::Error::Unfit { .. } | store::Error::NotAStore(_) => {
+            Some("give --root a directory on ext4, xfs or btrfs".to_owned())
+        }
+        store::Error::Layer { source: layer::Error::Unheld { .. }, .. } => {
+            Some("--xattrs=warn leaves such attributes out".to_owned())
+        }
+        store::Error::ContainerExists(name) => Some(format!("`ovlctl mount {name} TARGET` mounts that one")),
+        store::Error::InUse { .. } => Some("`ovlctl mounts` lists containers and mounts".to_owned()),
+        store::Error::NoImage { near: None, .. } => Some("`ovlctl images` lists what there is".to_owned()),
+        store::Error::NoContainer { near: None, .. } => {
+            Some("`ovlctl mounts` lists what there is".to_owned())
+        }
+        store::Error::Blob { source, .. } => archive_hint(source),
+        store::Error::AmbiguousId { .. }
+        | store::Error::NotAContainerName(_)
+        | store::Error::Layer { .. }
+        | store::Error::ReadOnly(_)
+        | store::Error::Record { .. }
+        | store::Error::Root { .. }
+        | store::Error::File { .. }
+        | store::Error::Call(_) => None,
+    }
+}
+
+/// Joins what each error of a chain says, outside in.
+fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {}", plain(&error.to_string()));
+        cause = error.source();
+    }
+    plain(&line)
+}
+
+/// Leaves out the number that Rust puts behind the C library's sentence.
+fn plain(text: &str) -> String {
+    match text.split_once(" (os error ") {
+        Some((before, after)) => {
+            format!("{before}{}", after.split_once(')').map_or("", |(_, rest)| rest))
+        }
+        None => text.to_owned(),
+    }
+}
+
+/// Writes a line to stderr. Names from strangers may hold control characters: a terminal must not obey them.
+pub(super) fn say(text: &str) {
+    let clean: String = text
+        .chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect();
+    let _ = writeln!(io::stderr().lock(), "{clean}");
+}

@@ -1,0 +1,129 @@
+//! `images`, `layers`: what the store holds.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::Context;
+use super::fault::Fault;
+use super::print::{self, Column, Listing};
+use crate::digest::Digest;
+use crate::store::images::Image;
+
+/// List images
+#[derive(Debug, Args)]
+pub(super) struct Images {
+    #[command(flatten)]
+    listing: Listing,
+}
+
+/// A row of `images`: an image under one of its names.
+#[derive(Debug, Serialize)]
+struct ImageRow {
+    name: Option<String>,
+    id: Digest,
+    manifest: Option<Digest>,
+    platform: String,
+    layers: usize,
+    size: u64,
+    created: Option<String>,
+    loaded: String,
+}
+
+const IMAGES: &[Column<ImageRow>] = &[
+    Column("NAME", |row| row.name.clone().unwrap_or_else(|| "<none>".to_owned())),
+    Column("ID", |row| row.id.short()),
+    Column("PLATFORM", |row| row.platform.clone()),
+    Column("LAYERS", |row| row.layers.to_string()),
+    Column("SIZE", |row| print::size(row.size)),
+    Column("CREATED", |row| day(row.created.as_deref())),
+];
+
+impl Images {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        let images = context.store()?.images().map_err(|e| Fault::new("list", "images", e))?;
+        let rows: Vec<ImageRow> = images.iter().flat_map(image_rows).collect();
+        print::rows(self.listing, IMAGES, |row| row.id.short(), &rows);
+        Ok(())
+    }
+}
+
+fn image_rows(image: &Image) -> Vec<ImageRow> {
+    let row = |name: Option<&String>| ImageRow {
+        name: name.cloned(),
+        id: image.record.id,
+        manifest: image.record.manifest,
+        platform: image.record.platform.clone(),
+        layers: image.record.layers.len(),
+        size: image.record.size(),
+        created: image.record.created.clone(),
+        loaded: image.record.loaded.clone(),
+    };
+    if image.names.is_empty() {
+        vec![row(None)]
+    } else {
+        image.names.iter().map(|name| row(Some(name))).collect()
+    }
+}
+
+/// Returns the day of an RFC 3339 time; configs may hold any text there.
+fn day(time: Option<&str>) -> String {
+    let parsed = time.and_then(|time| time.parse::<jiff::Timestamp>().ok());
+    parsed.map_or_else(|| "-".to_owned(), |time| time.strftime("%Y-%m-%d").to_string())
+}
+
+/// List layers
+#[derive(Debug, Args)]
+pub(super) struct Layers {
+    #[command(flatten)]
+    listing: Listing,
+}
+
+/// A row of `layers`.
+#[derive(Debug, Serialize)]
+struct LayerRow {
+    chain_id: Digest,
+    diff_id: Digest,
+    parent: Option<Digest>,
+    entries: u64,
+    size: u64,
+    images: Vec<String>,
+    loaded: String,
+}
+
+const LAYERS: &[Column<LayerRow>] = &[
+    Column("CHAIN ID", |row| row.chain_id.short()),
+    Column("DIFF ID", |row| row.diff_id.short()),
+    Column("PARENT", |row| row.parent.map_or_else(|| "-".to_owned(), |parent| parent.short())),
+    Column("ENTRIES", |row| row.entries.to_string()),
+    Column("SIZE", |row| print::size(row.size)),
+    Column("IMAGES", |row| if row.images.is_empty() { "-".to_owned() } else { row.images.join(",") }),
+];
+
+impl Layers {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        let store = context.store()?;
+        let failed = |e| Fault::new("list", "layers", e);
+        let mut users: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
+        for image in store.images().map_err(failed)? {
+            let name = image.names.first().cloned().unwrap_or_else(|| image.record.id.short());
+            for layer in &image.record.layers {
+                users.entry(layer.chain_id).or_default().push(name.clone());
+            }
+        }
+        let layers = store.layers().map_err(failed)?;
+        let row = |layer: crate::store::record::LayerRecord| LayerRow {
+            chain_id: layer.chain_id,
+            diff_id: layer.diff_id,
+            parent: layer.parent,
+            entries: layer.entries,
+            size: layer.size,
+            images: users.remove(&layer.chain_id).unwrap_or_default(),
+            loaded: layer.loaded,
+        };
+        let rows: Vec<LayerRow> = layers.into_iter().map(row).collect();
+        print::rows(self.listing, LAYERS, |row| row.chain_id.short(), &rows);
+        Ok(())
+    }
+}

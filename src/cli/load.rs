@@ -1,0 +1,133 @@
+//! `load`: images of archives come into the store.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::fault::{self, Fault};
+use super::{Context, print};
+use crate::archive::{Archive, Choice, ImageRef, Platform, Source};
+use crate::layer::{Options, XattrPolicy};
+use crate::store::load::Loaded;
+use crate::store::{Change, Error};
+use crate::sys::lock::Share;
+use crate::{archive, store};
+
+/// Load images from archives into the store
+#[derive(Debug, Args)]
+pub(super) struct Load {
+    #[command(flatten)]
+    pick: Pick,
+    /// Archives of `docker save` and its like, OCI layouts, or - for standard input
+    #[arg(required = true, value_name = "ARCHIVE")]
+    archives: Vec<PathBuf>,
+    /// Print only the ids of the images
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Which images of an archive, and how they are taken.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Pick {
+    /// The image, where an archive has several: its name, its place (@0, @1 …) or its digest
+    #[arg(long, value_name = "NAME|@N|DIGEST")]
+    image: Option<ImageRef>,
+    /// The platform, where an image has several; this machine's by default
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<Platform>,
+    /// What to do with attributes that the store's filesystem cannot hold
+    #[arg(long, value_name = "WHAT", default_value = "keep")]
+    xattrs: Xattrs,
+}
+
+/// What to do with extended attributes that the store's filesystem cannot hold.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Xattrs {
+    /// Refuse the layer
+    Keep,
+    /// Leave them out and say so
+    Warn,
+    /// Leave them out
+    Skip,
+}
+
+impl Pick {
+    /// Whether the user chose an image or a platform.
+    pub(super) fn chooses(&self) -> bool {
+        self.image.is_some() || self.platform.is_some()
+    }
+
+    /// What was chosen.
+    pub(super) fn choice(&self) -> Choice {
+        Choice { image: self.image.clone(), platform: self.platform.clone() }
+    }
+
+    fn options(&self) -> Options {
+        let xattrs = match self.xattrs {
+            Xattrs::Keep => XattrPolicy::Keep,
+            Xattrs::Warn => XattrPolicy::Warn,
+            Xattrs::Skip => XattrPolicy::Skip,
+        };
+        Options { xattrs, ..Options::default() }
+    }
+}
+
+impl Load {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        context.may_extract("load")?;
+        let store = context.store()?;
+        for path in &self.archives {
+            let failed = |cause: fault::Cause| Fault::new("load", display(path), cause);
+            let change = store.change(Share::Shared, &mut context.waiting()).map_err(|e| failed(e.into()))?;
+            let archive = open(&change, path).map_err(|e| failed(e.into()))?;
+            for image in archive.choose_all(&self.pick.choice()).map_err(|e| failed(e.into()))? {
+                let loaded =
+                    take(context, &change, &archive, image, &self.pick).map_err(|e| failed(e.into()))?;
+                self.tell(context, image, &loaded);
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, context: &Context, image: &archive::Image, loaded: &Loaded) {
+        if self.quiet {
+            return print::line(&loaded.image.id.to_string());
+        }
+        let name = image.names.first().cloned().unwrap_or_else(|| image.id.short());
+        print::line(&format!("{name}  {}", loaded.image.id));
+        let layers = loaded.image.layers.len();
+        context.say(&format!(
+            "{layers} layer{}, {} new, {}",
+            if layers == 1 { "" } else { "s" },
+            loaded.new_layers,
+            print::size(loaded.image.size())
+        ));
+    }
+}
+
+/// Opens an archive; what comes through a pipe is kept in the change's stage meanwhile.
+pub(super) fn open(change: &Change<'_>, path: &std::path::Path) -> Result<Archive, archive::Error> {
+    let source = if path.as_os_str() == "-" { Source::Stdin } else { Source::Path(path.to_owned()) };
+    Archive::open(&source, change.spool())
+}
+
+/// Loads one image, and tells what was left out.
+pub(super) fn take(
+    context: &Context,
+    change: &Change<'_>,
+    archive: &Archive,
+    image: &archive::Image,
+    pick: &Pick,
+) -> Result<Loaded, store::Error> {
+    let loaded: Result<Loaded, Error> = change.load(archive, image, &pick.options(), &mut context.waiting());
+    let loaded = loaded?;
+    for warning in &loaded.warnings {
+        context.warn(warning);
+    }
+    Ok(loaded)
+}
+
+/// Returns how an archive is called in a message.
+pub(super) fn display(path: &std::path::Path) -> String {
+    if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() }
+}

@@ -1,0 +1,370 @@
+//! `mount`, `plan`: an archive, an image, a container or any directories become a root filesystem.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::fault::{Cause, Fault};
+use super::load::{self, Pick};
+use super::{Context, print};
+use crate::archive::name;
+use crate::mount::container::{self, Done, How, UpperWish, Wishes};
+use crate::mount::options::Options;
+use crate::mount::{self, Access, Lower, Method, Target};
+use crate::store::images::Image;
+use crate::store::record::{ContainerRecord, Upper};
+use crate::store::{self, Change, Store};
+use crate::sys::lock::Share;
+
+/// Mount an image archive, an image, a container, or any directories
+///
+/// SOURCE is a container's name, an image's name or id, an archive (of `docker save` and its like), an OCI layout, or -
+/// for an archive on standard input; a path that could be a name is written ./so. An image gets a new container, a
+/// writable layer whose changes stay when it is unmounted; a container is mounted again, with its changes.
+///
+/// With --lower, SOURCE is left out: the directories given are mounted as they are, and no store is involved.
+#[derive(Debug, Args)]
+pub(super) struct Mount {
+    #[command(flatten)]
+    arguments: Arguments,
+}
+
+/// Print the system calls that `mount` would make
+///
+/// The arguments are those of `mount`. Nothing is mounted, loaded or made.
+#[derive(Debug, Args)]
+pub(super) struct Plan {
+    #[command(flatten)]
+    arguments: Arguments,
+}
+
+#[derive(Debug, Args)]
+struct Arguments {
+    /// What to mount, and where; without TARGET, in the container's own `merged` directory
+    #[arg(value_name = "SOURCE] [TARGET", num_args = 0..=2)]
+    places: Vec<PathBuf>,
+    /// A lower directory, the uppermost first
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["name", "rm", "image", "platform"])]
+    lower: Vec<PathBuf>,
+    /// Where changes go: a directory, or memory
+    #[arg(long, value_name = "DIR|tmpfs[:SIZE]")]
+    upper: Option<PathBuf>,
+    /// Overlayfs' scratch directory, on the filesystem of --upper; DIR.work beside it by default
+    #[arg(long, value_name = "DIR", requires = "upper")]
+    work: Option<PathBuf>,
+    /// Let nothing be changed, and make no container
+    #[arg(short, long, conflicts_with_all = ["upper", "rm", "name"])]
+    read_only: bool,
+    /// The new container's name
+    #[arg(long)]
+    name: Option<String>,
+    /// Remove the container and its changes when it is unmounted
+    #[arg(long)]
+    rm: bool,
+    /// Make TARGET where it is missing
+    #[arg(long)]
+    mkdir: bool,
+    /// Options of overlayfs or of the mount, as mount(8) takes them
+    #[arg(short, value_name = "OPTION[,OPTION…]")]
+    options: Vec<String>,
+    /// How the layers are handed to the kernel; the best that it takes by default
+    #[arg(long, value_parser = method)]
+    method: Option<Method>,
+    #[command(flatten)]
+    pick: Pick,
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    let found = Method::ALL.into_iter().find(|method| method.name() == text);
+    found.ok_or_else(|| format!("one of {}", Method::ALL.map(Method::name).join(", ")))
+}
+
+/// What is to be mounted.
+enum Source {
+    Container(ContainerRecord),
+    Image(Image),
+    Archive(PathBuf),
+}
+
+impl Mount {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        let arguments = &self.arguments;
+        if !arguments.lower.is_empty() {
+            context.may_mount("mount")?;
+            let target = arguments.plain_target()?;
+            let failed = |cause: Cause| Fault::new("mount", arguments.object("overlay", Some(target)), cause);
+            let mounted = arguments.mount_plain(target).map_err(failed)?;
+            mounted.warnings.iter().for_each(|warning| context.warn(warning));
+            print::path(&mounted.target);
+            return Ok(());
+        }
+        context.may_extract("mount")?;
+        let (source, target) = arguments.source_and_target()?;
+        let object = arguments.object(source, target);
+        let done =
+            arguments.mount(context, source, target).map_err(|cause| Fault::new("mount", object, cause))?;
+        done.warnings.iter().for_each(|warning| context.warn(warning));
+        print::path(&done.target);
+        if let Some(name) = &done.container {
+            context.say(&format!("container '{name}'"));
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        let arguments = &self.arguments;
+        let object =
+            arguments.places.first().map_or_else(|| "overlay".to_owned(), |place| load::display(place));
+        let calls = arguments.decide(context).and_then(|(plan, target)| {
+            let method = mount::choose(&plan)?;
+            Ok(plan.calls(method, &target)?)
+        });
+        calls.map_err(|cause| Fault::new("plan", object, cause))?.iter().for_each(|call| print::line(call));
+        Ok(())
+    }
+}
+
+impl Arguments {
+    fn how<'a>(&'a self, target: Option<&'a Target>) -> Result<How<'a>, Cause> {
+        let mut options = Options::default();
+        for text in &self.options {
+            options.add(text).map_err(|e| Cause::Usage(e.to_string()))?;
+        }
+        let read_only = self.read_only || options.read_only();
+        Ok(How { target, read_only, options, typed: &self.options, method: self.method })
+    }
+
+    fn source_and_target(&self) -> Result<(&Path, Option<&Path>), Fault> {
+        match &self.places[..] {
+            [] => Err(Fault::usage("nothing to mount: SOURCE or --lower is missing")),
+            [source] => Ok((source, None)),
+            [source, target, ..] => Ok((source, Some(target))),
+        }
+    }
+
+    fn plain_target(&self) -> Result<&Path, Fault> {
+        match &self.places[..] {
+            [target] => Ok(target),
+            [] => Err(Fault::usage("TARGET is missing")),
+            [..] => Err(Fault::usage("with --lower there is no SOURCE, only TARGET")),
+        }
+    }
+
+    /// Returns how the mount is called in a message: `'web:1.4' on /mnt/web`.
+    fn object(&self, source: impl AsRef<Path>, target: Option<&Path>) -> String {
+        let source = source.as_ref();
+        let source = if source.exists() || source.as_os_str() == "-" {
+            load::display(source)
+        } else {
+            format!("'{}'", source.display())
+        };
+        target.map_or(source.clone(), |target| format!("{source} on {}", target.display()))
+    }
+
+    /// Pins the target before anything else is done, and makes it where that was asked for.
+    fn pin(&self, target: &Path) -> Result<Target, Cause> {
+        if self.mkdir {
+            fs::create_dir_all(target)
+                .map_err(|source| container::Error::Directory { path: target.to_owned(), source })?;
+        }
+        Ok(Target::open(target)?)
+    }
+
+    fn mount_plain(&self, target: &Path) -> Result<mount::Mounted, Cause> {
+        let target = self.pin(target)?;
+        let plan = self.plain_plan(&self.how(None)?)?;
+        plan.check()?;
+        Ok(mount::perform(&plan, &target)?)
+    }
+
+    /// The plan of directories that belong to no store.
+    fn plain_plan(&self, how: &How<'_>) -> Result<mount::Plan, Cause> {
+        let access = match self.upper_wish()? {
+            UpperWish::Store => Access::ReadOnly,
+            UpperWish::At { work: None, .. } => {
+                return Err(Cause::Usage("--lower with --upper needs --work".to_owned()));
+            }
+            UpperWish::At { upper, work: Some(work) } => {
+                Access::Writable { upper: upper.to_owned(), work: work.to_owned() }
+            }
+            UpperWish::Tmpfs { size } => Access::Tmpfs { size, root: self.lower[0].clone() },
+        };
+        let lowers = self.lower.iter().cloned().map(Lower::from).collect();
+        let mut plan = mount::Plan::new(lowers, access);
+        plan.options = how.options.clone();
+        plan.method = how.method;
+        Ok(plan)
+    }
+
+    fn upper_wish(&self) -> Result<UpperWish<'_>, Cause> {
+        let Some(upper) = &self.upper else { return Ok(UpperWish::Store) };
+        let text = upper.to_str().unwrap_or_default();
+        if text == "tmpfs" {
+            return Ok(UpperWish::Tmpfs { size: None });
+        }
+        match text.strip_prefix("tmpfs:") {
+            Some(size) => match bytes(size) {
+                Some(size) => Ok(UpperWish::Tmpfs { size: Some(size) }),
+                None => Err(Cause::Usage(format!("'{size}' is no size: a number, or one with K, M, G or T"))),
+            },
+            None => Ok(UpperWish::At { upper, work: self.work.as_deref() }),
+        }
+    }
+
+    fn mount(&self, context: &Context, source: &Path, target: Option<&Path>) -> Result<Done, Cause> {
+        let target = target.map(|target| self.pin(target)).transpose()?;
+        let how = self.how(target.as_ref())?;
+        let store = context.open_store()?;
+        let change = store.change(Share::Shared, &mut context.waiting())?;
+        container::forget_ephemeral(&change)?;
+        let image = match self.find(&store, source)? {
+            Source::Container(container) => {
+                if let Some(option) = self.wants_a_new_container() {
+                    return Err(Cause::Usage(format!(
+                        "{option} is for a new container, and this one is there"
+                    )));
+                }
+                return Ok(container::mount_again(&change, &container.name, &how, &mut context.waiting())?);
+            }
+            Source::Image(image) => image,
+            Source::Archive(path) => self.load(context, &change, &path)?,
+        };
+        if self.read_only {
+            let target = how.target.ok_or_else(|| Cause::Usage("--read-only needs TARGET".to_owned()))?;
+            return Ok(container::mount_image(&store, &image.record, &how, target)?);
+        }
+        let asked = source.to_str().and_then(|source| name::normal(source).ok());
+        let asked = image.names.iter().find(|name| Some(*name) == asked.as_ref());
+        let wishes = Wishes {
+            name: self.name.as_deref(),
+            image_name: asked.or(image.names.first()).map(String::as_str),
+            upper: self.upper_wish()?,
+            remove: self.rm,
+        };
+        Ok(container::mount_new(&change, &image, wishes, &how)?)
+    }
+
+    /// Finds out what the source means: names in the store come first.
+    fn find(&self, store: &Store, source: &Path) -> Result<Source, Cause> {
+        let text = source.to_str().unwrap_or_default();
+        let is_path = text.is_empty() || text == "-" || text.starts_with(['/', '.']);
+        if is_path || self.pick.chooses() {
+            return Ok(Source::Archive(source.to_owned()));
+        }
+        let container = store.container(text)?;
+        match (store.image(text), container) {
+            // What is said of a new container means the image, where both have the name.
+            (Ok(image), Some(_)) if self.wants_a_new_container().is_some() => Ok(Source::Image(image)),
+            (_, Some(container)) => Ok(Source::Container(container)),
+            (Ok(image), None) => Ok(Source::Image(image)),
+            (Err(store::Error::NoImage { .. }), None) if source.exists() => {
+                Ok(Source::Archive(source.to_owned()))
+            }
+            (Err(error), None) => Err(error.into()),
+        }
+    }
+
+    fn load(&self, context: &Context, change: &Change<'_>, path: &Path) -> Result<Image, Cause> {
+        let archive = load::open(change, path)?;
+        let image = archive.choose(&self.pick.choice())?;
+        let loaded = load::take(context, change, &archive, image, &self.pick)?;
+        Ok(Image { record: loaded.image, names: image.names.clone() })
+    }
+
+    /// Returns an option that only a new container can have.
+    fn wants_a_new_container(&self) -> Option<&'static str> {
+        let given = [("--name", self.name.is_some()), ("--upper", self.upper.is_some()), ("--rm", self.rm)];
+        given.iter().find(|(_, given)| *given).map(|(option, _)| *option)
+    }
+
+    /// Decides what would be mounted, and where. Nothing is made: a new container's directory is called NEW.
+    fn decide(&self, context: &Context) -> Result<(mount::Plan, PathBuf), Cause> {
+        let how = self.how(None)?;
+        if !self.lower.is_empty() {
+            return Ok((
+                self.plain_plan(&how)?,
+                self.plain_target().map_err(|fault| fault.cause)?.to_owned(),
+            ));
+        }
+        let (source, target) = self.source_and_target().map_err(|fault| fault.cause)?;
+        let store = context.open_store()?;
+        let image = match self.find(&store, source)? {
+            Source::Container(container) => {
+                let image = store.image(&container.image.hex())?.record;
+                let target = target.map_or_else(|| store.merged(&container.id), Path::to_owned);
+                return Ok((container::container_plan(&store, &container, &image, &how)?, target));
+            }
+            Source::Image(image) => image,
+            Source::Archive(path) => return Err(Cause::NotLoaded(path)),
+        };
+        let new = container_to_be(&image, self.upper_wish()?);
+        let target = target.map_or_else(|| store.merged(&new.id), Path::to_owned);
+        if self.read_only {
+            return Ok((container::image_plan(&store, &image.record, &how)?, target));
+        }
+        Ok((container::container_plan(&store, &new, &image.record, &how)?, target))
+    }
+}
+
+/// Stands for a container that `plan` does not make.
+fn container_to_be(image: &Image, upper: UpperWish<'_>) -> ContainerRecord {
+    ContainerRecord {
+        name: "NEW".to_owned(),
+        id: "NEW".to_owned(),
+        image: image.record.id,
+        image_name: None,
+        created: String::new(),
+        upper: match upper {
+            UpperWish::Store => Upper::Store,
+            UpperWish::Tmpfs { size } => Upper::Tmpfs { size },
+            UpperWish::At { upper, work } => {
+                let beside = container::work_beside(upper);
+                Upper::At { upper: upper.into(), work: work.unwrap_or(&beside).into() }
+            }
+        },
+        options: Vec::new(),
+        target: None,
+        remove: false,
+    }
+}
+
+/// Reads a size: `64M`, `1G`, `4096`.
+fn bytes(text: &str) -> Option<u64> {
+    let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
+        Some(at) => text.split_at(at),
+        None => (text, ""),
+    };
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" => 0,
+        "k" | "kib" => 10,
+        "m" | "mib" => 20,
+        "g" | "gib" => 30,
+        "t" | "tib" => 40,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(1 << shift).filter(|&size| size > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_their_unit() {
+        for (text, size) in [
+            ("4096", Some(4096)),
+            ("64M", Some(64 << 20)),
+            ("1gib", Some(1 << 30)),
+            ("0", None),
+            ("", None),
+            ("M", None),
+            ("1X", None),
+            ("99999999T", None),
+        ] {
+            assert_eq!(bytes(text), size, "{text}");
+        }
+    }
+}

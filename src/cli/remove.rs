@@ -1,0 +1,113 @@
+//! `tag`, `rm`, `prune`: names, and giving space back.
+
+use clap::Args;
+
+use super::fault::Fault;
+use super::{Context, print};
+use crate::archive::name;
+use crate::mount;
+use crate::store::prune::Removed;
+use crate::store::record::LayerRecord;
+use crate::sys::lock::Share;
+
+/// Give an image another name
+#[derive(Debug, Args)]
+pub(super) struct Tag {
+    /// A name or id of the image
+    image: String,
+    /// The name it gets; NAME alone means NAME:latest
+    name: String,
+}
+
+impl Tag {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        let name = name::normal(&self.name).map_err(|e| Fault::usage(e.to_string()))?;
+        let store = context.store()?;
+        let failed = |e| Fault::new("tag", format!("'{}'", self.image), e);
+        let image = store.image(&self.image).map_err(failed)?;
+        let change = store.change(Share::Shared, &mut context.waiting()).map_err(failed)?;
+        change.name_image(&image.record.id, &[name]).map_err(failed)
+    }
+}
+
+/// Remove images or containers
+///
+/// An image that has several names loses the one that is given; with its last name it goes, and with it the layers
+/// that no other image has. What is mounted, or what a container stands on, stays.
+#[derive(Debug, Args)]
+pub(super) struct Rm {
+    /// Names or ids
+    #[arg(required = true, value_name = "IMAGE|CONTAINER")]
+    names: Vec<String>,
+}
+
+impl Rm {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        self.names.iter().try_for_each(|name| remove(context, name))
+    }
+}
+
+fn remove(context: &Context, name: &str) -> Result<(), Fault> {
+    let store = context.store()?;
+    let object = || format!("'{name}'");
+    let failed = |e| Fault::new("remove", object(), e);
+    if let Some(container) = store.container(name).map_err(failed)? {
+        let change = store.change(Share::Shared, &mut context.waiting()).map_err(failed)?;
+        mount::container::remove(&change, &container.name, &mut context.waiting())
+            .map_err(|e| Fault::new("remove", object(), e))?;
+        print::line(&format!("removed container {}", container.name));
+        return Ok(());
+    }
+    store.image(name).map_err(failed)?;
+    let change = store.change(Share::Exclusive, &mut context.waiting()).map_err(failed)?;
+    let mounted = mount::container::mounted_ids().map_err(|e| Fault::new("remove", object(), e))?;
+    match change.remove_image(name, &mounted).map_err(failed)? {
+        Removed::Untagged(name) => print::line(&format!("untagged {name}")),
+        Removed::Deleted { names, id, layers } => {
+            names.iter().for_each(|name| print::line(&format!("untagged {name}")));
+            print::line(&format!("removed image {id}"));
+            context.say(&freed(&layers));
+        }
+    }
+    Ok(())
+}
+
+/// Remove images without a name that nothing uses, and layers of no image
+#[derive(Debug, Args)]
+pub(super) struct Prune {
+    /// Only say what would be removed
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
+
+impl Prune {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        let store = context.store()?;
+        let failed = |e| Fault::new("prune", store.layout().root().display(), e);
+        let change = if self.dry_run {
+            None
+        } else {
+            Some(store.change(Share::Exclusive, &mut context.waiting()).map_err(failed)?)
+        };
+        let mounted = mount::container::mounted_ids()
+            .map_err(|e| Fault::new("prune", store.layout().root().display(), e))?;
+        let garbage = store.garbage(&mounted).map_err(failed)?;
+        for image in &garbage.images {
+            print::line(&format!("image {}", image.id));
+        }
+        for layer in &garbage.layers {
+            print::line(&format!("layer {}  {}", layer.chain_id, print::size(layer.size)));
+        }
+        if let Some(change) = &change {
+            change.remove_garbage(&garbage).map_err(failed)?;
+        }
+        context.say(&freed(&garbage.layers));
+        Ok(())
+    }
+}
+
+fn freed(layers: &[LayerRecord]) -> String {
+    let size = layers.iter().map(|layer| layer.size).sum();
+    let s = if layers.len() == 1 { "" } else { "s" };
+    format!("{} layer{s}, {}", layers.len(), print::size(size))
+}

@@ -1,0 +1,68 @@
+//! `umount`: a mount ends, its changes stay.
+
+use clap::Args;
+
+use super::fault::{Cause, Fault};
+use super::{Context, print};
+use crate::mount::OverlayMount;
+use crate::mount::container;
+use crate::store::Store;
+
+/// Unmount; the changes stay in the container
+#[derive(Debug, Args)]
+pub(super) struct Umount {
+    /// Remove the container too, and its changes with it
+    #[arg(long)]
+    rm: bool,
+    /// Detach now, and end when the last user is gone
+    #[arg(long)]
+    lazy: bool,
+    /// Unmount all that this store has mounted
+    #[arg(long, conflicts_with = "mounts")]
+    all: bool,
+    /// Mount points, or names of containers
+    #[arg(required_unless_present = "all", value_name = "TARGET|NAME")]
+    mounts: Vec<String>,
+}
+
+impl Umount {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        context.may_mount("unmount")?;
+        let store = context.store()?;
+        if self.all {
+            let mounts = container::all_mounts(&store).map_err(|e| Fault::new("unmount", "all", e))?;
+            return self.end_each(context, &store, &mounts);
+        }
+        for text in &self.mounts {
+            let mounts = container::find_mounts(&store, text).map_err(|e| Fault::new("unmount", text, e))?;
+            if mounts.is_empty() {
+                return Err(Fault::new("unmount", text, Cause::NotMounted));
+            }
+            self.end_each(context, &store, &mounts)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on after a failure, so that one busy mount does not keep the others; the first failure is told.
+    fn end_each(&self, context: &Context, store: &Store, mounts: &[OverlayMount]) -> Result<(), Fault> {
+        let outcomes: Vec<Result<(), Fault>> =
+            mounts.iter().map(|mount| self.end(context, store, mount)).collect();
+        outcomes.into_iter().collect()
+    }
+
+    fn end(&self, context: &Context, store: &Store, mount: &OverlayMount) -> Result<(), Fault> {
+        let failed = |e: container::Error| Fault::new("unmount", mount.target.display(), e);
+        let ended =
+            container::unmount(store, mount, self.lazy, self.rm, &mut context.waiting()).map_err(failed)?;
+        print::path(&ended.target);
+        match ended.container {
+            Some((name, true)) => {
+                context
+                    .say(&format!("changes kept in '{name}': `ovlctl mount {name} TARGET` brings them back"));
+            }
+            Some((name, false)) => context.say(&format!("removed '{name}' and its changes")),
+            None => {}
+        }
+        Ok(())
+    }
+}
