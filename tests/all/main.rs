@@ -1,0 +1,33 @@
+//! `ovlctl` from end to end: each test runs the command, as root, in a mount namespace and a store of its own.
+//!
+//! Input and outcome stand side by side as literals; `support` has the words for both.
+
+// The words: layers and images as values, a place to mount them, trees as text.
+mod support;
+
+// What comes in.
+mod archives; // every form that real tools write
+mod archives_choice; // several images and platforms in one archive
+mod archives_damaged; // what does not match its digests, or is no archive
+
+// What the rules of layers make of tars, in the mounted tree.
+mod hostile; // what is refused, and leaves nothing
+mod rules_limits; // attributes and numbers that no layer may have
+mod rules_metadata; // owner, mode, times, attributes, devices, names
+mod rules_opaque; // directories that start anew
+mod rules_structure; // order, parents, hard links, links in the way
+mod rules_whiteouts; // what `.wh.` files remove
+
+/// A file that is not named above would not be compiled, and its tests would pass unseen.
+#[test]
+fn every_file_of_this_directory_is_listed() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/all");
+    for (root, list) in [("", include_str!("main.rs")), ("support", include_str!("support.rs"))] {
+        for entry in std::fs::read_dir(dir.join(root)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let Some(module) = name.strip_suffix(".rs").filter(|module| *module != "main") else { continue };
+            let listed = list.lines().any(|line| line.contains(&format!("mod {module};")));
+            assert!(listed, "{root}/{name} is not listed");
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! A scene: a directory on a real filesystem, a store in it, and a mount namespace of its own.
+//!
+//! Namespaces belong to threads, so `cargo test` and nextest both do. When a scene ends it unmounts by `umount --all`
+//! and checks that no mount and nothing half done is left.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use nix::sched::{CloneFlags, unshare};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::image::{Image, docker, image};
+use super::tarball::Layer;
+use super::tree::{self, Times, same};
+
+/// Where scenes are set: not on tmpfs, which differs from what people use.
+const DEFAULT_DIR: &str = "/var/tmp";
+
+/// A place in which `ovlctl` is run.
+#[must_use]
+pub(crate) struct Scene {
+    dir: TempDir,
+    layers: Vec<Layer>,
+}
+
+impl Scene {
+    /// Sets an empty scene.
+    pub(crate) fn new() -> Self {
+        assert!(rustix::process::geteuid().is_root(), "these tests mount: run them as root");
+        unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace of its own");
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+            .expect("private mounts");
+        let parent = std::env::var_os("OVLCTL_TEST_DIR").unwrap_or_else(|| DEFAULT_DIR.into());
+        let dir = tempfile::Builder::new()
+            .prefix("ovlctl-test-")
+            .permissions(fs::Permissions::from_mode(0o755))
+            .tempdir_in(parent)
+            .expect("a directory for the scene");
+        Self { dir, layers: Vec::new() }
+    }
+
+    /// Puts a layer on the scene's image.
+    pub(crate) fn layer(mut self, layer: Layer) -> Self {
+        self.layers.push(layer);
+        self
+    }
+
+    /// Mounts the scene's image twice: writable on `root`, and read-only on `ro`.
+    #[track_caller]
+    pub(crate) fn mounted(self) -> Self {
+        self.write_image();
+        self.run("mount image.tar root").succeeds();
+        self.run("mount --read-only image.tar ro").succeeds();
+        self
+    }
+
+    /// Checks that the scene's image is refused as hostile or damaged, for this reason, and that nothing of it is kept.
+    #[track_caller]
+    pub(crate) fn refused(self, reason: &str) {
+        self.write_image();
+        let said = self.run("mount image.tar root").fails(6);
+        let start = "ovlctl: cannot mount image.tar on root: ";
+        let line = said.stderr.lines().next().unwrap_or_default();
+        same("the reason", line.strip_prefix(start).unwrap_or(line), reason);
+        assert_eq!(self.kept_layers(), Vec::<String>::new(), "the store keeps layers of what it refused");
+    }
+
+    /// Returns the path of `name` in the scene.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Makes a directory.
+    pub(crate) fn mkdir(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(&path).expect("mkdir");
+        path
+    }
+
+    /// Writes a file.
+    pub(crate) fn write(&self, name: &str, contents: &[u8]) {
+        fs::write(self.path(name), contents).expect("a file can be written");
+    }
+
+    /// Writes `docker save`'s archive of an image as `name`.
+    pub(crate) fn save(&self, name: &str, image: &Image) {
+        self.write(name, &docker(std::slice::from_ref(image)).tar());
+    }
+
+    /// Mounts a tmpfs of this size (`64k`, `8m`) on `name`.
+    pub(crate) fn tmpfs(&self, name: &str, size: &str) -> PathBuf {
+        let path = self.mkdir(name);
+        let options = std::ffi::CString::new(format!("size={size},mode=0755")).expect("no NUL");
+        mount("tmpfs", &path, "tmpfs", MountFlags::empty(), Some(options.as_c_str())).expect("a tmpfs");
+        path
+    }
+
+    /// Runs `ovlctl` with these words after `--root STORE`, in the scene's directory and without an environment.
+    pub(crate) fn run(&self, words: &str) -> Outcome {
+        self.run_args(&words.split_whitespace().collect::<Vec<_>>())
+    }
+
+    /// Runs `ovlctl` with arguments that may hold any bytes.
+    pub(crate) fn run_args<S: AsRef<OsStr>>(&self, args: &[S]) -> Outcome {
+        self.outcome(&mut self.command(args))
+    }
+
+    /// Runs `ovlctl` with these bytes on a pipe as its standard input.
+    pub(crate) fn run_piped(&self, words: &str, input: &[u8]) -> Outcome {
+        let mut command = self.command(&words.split_whitespace().collect::<Vec<_>>());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("ovlctl starts");
+        let mut pipe = child.stdin.take().expect("it was asked for");
+        // EPIPE: it may stop reading early, and what it then says is what the test looks at.
+        let _ = pipe.write_all(input);
+        drop(pipe);
+        self.said(&command, &child.wait_with_output().expect("ovlctl ends"))
+    }
+
+    /// Returns the command that `run` would run.
+    pub(crate) fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ovlctl"));
+        command.arg("--root").arg(self.store()).args(args);
+        command.env_clear().env("COLUMNS", "100").current_dir(self.dir.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a prepared command.
+    pub(crate) fn outcome(&self, command: &mut Command) -> Outcome {
+        let output = command.output().expect("ovlctl starts");
+        self.said(command, &output)
+    }
+
+    /// Checks the whole mounted tree, as both mounts show it.
+    #[track_caller]
+    pub(crate) fn shows(&self, expected: &str) {
+        self.shows_at("root", expected);
+        self.shows_at("ro", expected);
+    }
+
+    /// Checks the whole mounted tree with the time of each inode.
+    #[track_caller]
+    pub(crate) fn shows_times(&self, expected: &str) {
+        for name in ["root", "ro"] {
+            same(name, &tree::list(&self.path(name), Times::Shown), expected);
+        }
+    }
+
+    /// Checks one whole tree.
+    #[track_caller]
+    pub(crate) fn shows_at(&self, name: &str, expected: &str) {
+        same(name, &self.tree(name), expected);
+    }
+
+    /// Lists a tree of the scene.
+    pub(crate) fn tree(&self, name: &str) -> String {
+        tree::list(&self.path(name), Times::Hidden)
+    }
+
+    /// Checks what the directory of the scene's layer `nr` (0 is the base) holds in the store.
+    #[track_caller]
+    pub(crate) fn layer_holds(&self, nr: usize, expected: &str) {
+        let id = self.image().chain_ids()[nr].hex();
+        self.shows_at(&format!("store/overlay2/{id}/diff"), expected);
+    }
+
+    /// Returns the scene's image.
+    pub(crate) fn image(&self) -> Image {
+        self.layers.iter().fold(image("image"), |image, layer| image.layer(layer))
+    }
+
+    /// Returns where the store is.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.path("store")
+    }
+
+    /// Returns the directories of the store that are layers or containers, by id.
+    pub(crate) fn kept_layers(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.store().join("overlay2")) else { return Vec::new() };
+        let names = entries.map(|entry| entry.expect("readdir").file_name().to_string_lossy().into_owned());
+        let mut ids: Vec<String> = names.filter(|name| name.len() == 64).collect();
+        ids.sort();
+        ids
+    }
+
+    /// Returns what is mounted in the scene, in the order in which it was.
+    pub(crate) fn mounts(&self) -> Vec<PathBuf> {
+        // Not /proc/self: that is the main thread, which has another namespace.
+        let table = fs::read_to_string("/proc/thread-self/mountinfo").expect("mountinfo");
+        let targets = table.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
+        targets.filter(|target| target.starts_with(self.dir.path())).collect()
+    }
+
+    fn write_image(&self) {
+        self.mkdir("root");
+        self.mkdir("ro");
+        self.save("image.tar", &self.image());
+    }
+
+    fn said(&self, command: &Command, output: &Output) -> Outcome {
+        let text = |bytes| self.placeholders(&String::from_utf8_lossy(bytes));
+        Outcome {
+            command: format!("{command:?}"),
+            code: output.status.code(),
+            said: Said { stdout: text(&output.stdout), stderr: text(&output.stderr) },
+        }
+    }
+
+    fn placeholders(&self, text: &str) -> String {
+        let dir = self.dir.path().to_string_lossy();
+        text.replace(&format!("{dir}/store"), "[STORE]").replace(&*dir, "[DIR]")
+    }
+
+    fn staged(&self) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(self.store().join("staging")) else { return Vec::new() };
+        entries.map(|entry| entry.expect("readdir").path()).collect()
+    }
+
+    fn overlays(&self) -> Vec<PathBuf> {
+        let table = fs::read_to_string("/proc/thread-self/mountinfo").expect("mountinfo");
+        let overlays = table.lines().filter(|line| line.contains(" - overlay "));
+        let targets = overlays.filter_map(|line| line.split(' ').nth(4)).map(unescape);
+        targets.filter(|target| target.starts_with(self.dir.path())).collect()
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let failed = std::thread::panicking();
+        if !failed && self.store().exists() {
+            let outcome = self.run("umount --all");
+            assert_eq!(
+                (outcome.code, outcome.said.stderr.contains("hint")),
+                (Some(0), false),
+                "{}",
+                outcome.said.stderr
+            );
+        }
+        let (left, staged) = (self.overlays(), self.staged());
+        for target in self.mounts().iter().rev() {
+            // A scene that failed may have anything here; the directory's removal tells of what stays.
+            let _ = unmount(target, UnmountFlags::DETACH);
+        }
+        if !failed {
+            assert_eq!(left, Vec::<PathBuf>::new(), "mounts that `umount --all` left");
+            assert_eq!(staged, Vec::<PathBuf>::new(), "the store's staging area is not empty");
+        }
+    }
+}
+
+/// What a run of `ovlctl` came to; it must be looked at.
+#[must_use = "say whether it succeeds or fails"]
+pub(crate) struct Outcome {
+    command: String,
+    pub(crate) code: Option<i32>,
+    said: Said,
+}
+
+/// What `ovlctl` said, with the scene's own paths as `[STORE]` and `[DIR]`.
+pub(crate) struct Said {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Outcome {
+    /// Fails unless the exit code is 0.
+    #[track_caller]
+    pub(crate) fn succeeds(self) -> Said {
+        self.ends(0)
+    }
+
+    /// Fails unless the exit code is this one.
+    #[track_caller]
+    pub(crate) fn fails(self, code: i32) -> Said {
+        assert_ne!(code, 0, "0 is no failure");
+        self.ends(code)
+    }
+
+    #[track_caller]
+    fn ends(self, code: i32) -> Said {
+        let Said { stdout, stderr } = &self.said;
+        assert!(
+            self.code == Some(code),
+            "{}\nended with {:?} instead of {code}\nstdout: {stdout}\nstderr: {stderr}",
+            self.command,
+            self.code
+        );
+        self.said
+    }
+}
+
+impl Said {
+    /// Checks all of the standard output.
+    #[track_caller]
+    pub(crate) fn stdout_is(self, expected: &str) -> Self {
+        same("stdout", self.stdout.trim_end(), expected);
+        self
+    }
+
+    /// Checks all of the standard error.
+    #[track_caller]
+    pub(crate) fn stderr_is(self, expected: &str) -> Self {
+        same("stderr", self.stderr.trim_end(), expected);
+        self
+    }
+
+    /// Checks that the standard error has this text.
+    #[track_caller]
+    pub(crate) fn stderr_has(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "'{text}' is not in stderr: {}", self.stderr);
+        self
+    }
+
+    /// Reads the standard output as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|fault| panic!("no JSON ({fault}): {}", self.stdout))
+    }
+
+    /// Returns the lines of the standard output.
+    pub(crate) fn lines(&self) -> Vec<&str> {
+        self.stdout.lines().collect()
+    }
+}
+
+/// Undoes mountinfo's `\040` for a space, and its likes.
+fn unescape(field: &str) -> PathBuf {
+    let mut path = field.to_owned();
+    for (escaped, plain) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
+        path = path.replace(escaped, plain);
+    }
+    Path::new(&path).to_owned()
+}
