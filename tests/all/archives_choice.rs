@@ -62,7 +62,7 @@ fn choice_that_is_not_there_lists_what_is() {
 #[test]
 fn number_counts_what_only_the_index_has_after_the_manifest() {
     let (a, b) = (one("a:1", "a"), one("b:1", "b"));
-    let docker_part = docker(&[b.clone()]);
+    let docker_part = docker(std::slice::from_ref(&b));
     let both = oci(&[a, b], Packing::Plain).with("manifest.json", docker_part.get("manifest.json")).tar();
     for (choice, file) in [("@0", "b"), ("@1", "a")] {
         let scene = scene(&both);

@@ -18,6 +18,19 @@ mod rules_opaque; // directories that start anew
 mod rules_structure; // order, parents, hard links, links in the way
 mod rules_whiteouts; // what `.wh.` files remove
 
+// What is kept.
+mod store; // the overlay2 tree, layers that are shared, names
+mod store_races; // killed commands, commands at once
+
+// What is mounted.
+mod mounts; // containers and targets
+mod mounts_options; // upper directories, options, methods, numbers of layers
+mod stress; // two hundred rounds, eight at a time
+
+// What is said.
+mod errors;
+mod inspect; // the JSON that scripts written for docker read // messages word for word, and exit codes
+
 /// A file that is not named above would not be compiled, and its tests would pass unseen.
 #[test]
 fn every_file_of_this_directory_is_listed() {

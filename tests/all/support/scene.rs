@@ -64,10 +64,9 @@ impl Scene {
     #[track_caller]
     pub(crate) fn refused(self, reason: &str) {
         self.write_image();
-        let said = self.run("mount image.tar root").fails(6);
-        let start = "ovlctl: cannot mount image.tar on root: ";
-        let line = said.stderr.lines().next().unwrap_or_default();
-        same("the reason", line.strip_prefix(start).unwrap_or(line), reason);
+        let said = self.run("load image.tar").fails(6).stderr;
+        let line = said.trim_end();
+        same("the reason", line.strip_prefix("ovlctl: cannot load image.tar: ").unwrap_or(line), reason);
         assert_eq!(self.kept_layers(), Vec::<String>::new(), "the store keeps layers of what it refused");
     }
 

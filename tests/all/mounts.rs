@@ -1,0 +1,246 @@
+//! Containers: mounted, unmounted, mounted again; who may have which target and which upper directory.
+
+use std::fs;
+use std::process::{Child, Command};
+
+use crate::support::{Scene, image, layer};
+
+const TREE: &str = "
+    f 0644 a  1
+    f 0644 b  2
+    ";
+
+/// A scene with the image `web:1` loaded, and targets `root` and `other`.
+fn loaded() -> Scene {
+    let scene = Scene::new();
+    scene.save("web.tar", &image("web:1").layer(&layer().file("a", "1")).layer(&layer().file("b", "2")));
+    scene.run("load web.tar").succeeds();
+    scene.mkdir("root");
+    scene.mkdir("other");
+    scene
+}
+
+#[test]
+fn mount_says_where_on_stdout_and_under_which_name_on_stderr() {
+    let scene = loaded();
+    scene.run("mount web:1 root").succeeds().stdout_is("[DIR]/root").stderr_is("container 'web-1'");
+}
+
+#[test]
+fn archive_is_mounted_in_one_command_and_kept() {
+    let scene = Scene::new();
+    scene.save("web.tar", &image("web:1").layer(&layer().file("a", "1")));
+    scene.mkdir("root");
+    scene.run("mount web.tar root").succeeds();
+    fs::remove_file(scene.path("web.tar")).unwrap();
+    scene.mkdir("other");
+    scene.run("mount web:1 other").succeeds();
+    scene.shows_at("other", "f 0644 a  1");
+}
+
+#[test]
+fn changes_are_kept_over_umount_and_mount() {
+    let scene = loaded();
+    scene.run("mount --name box web:1 root").succeeds();
+    fs::write(scene.path("root/new"), "n").unwrap();
+    fs::remove_file(scene.path("root/a")).unwrap();
+    scene.run("umount root").succeeds().stderr_has("box");
+    scene.shows_at("root", "");
+    scene.run("mount box other").succeeds();
+    scene.shows_at(
+        "other",
+        "
+        f 0644 b  2
+        f 0644 new  n
+        ",
+    );
+}
+
+#[test]
+fn containers_over_one_image_do_not_see_each_other() {
+    let scene = loaded();
+    scene.run("mount web:1 root").succeeds();
+    scene.run("mount web:1 other").succeeds().stderr_is("container 'web-1-2'");
+    fs::write(scene.path("root/a"), "changed").unwrap();
+    scene.shows_at("root", "f 0644 a  changed\nf 0644 b  2");
+    scene.shows_at("other", TREE);
+}
+
+#[test]
+fn read_only_mount_cannot_be_written() {
+    let scene = loaded();
+    scene.run("mount -r web:1 root").succeeds();
+    scene.shows_at("root", TREE);
+    let fault = fs::write(scene.path("root/new"), "n").unwrap_err();
+    assert_eq!(fault.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+}
+
+#[test]
+fn one_layer_alone_can_be_mounted_read_only() {
+    let scene = Scene::new();
+    scene.save("x.tar", &image("x").layer(&layer().dir("./").mode(0o711).file("a", "1")));
+    scene.mkdir("root");
+    scene.run("mount --read-only x.tar root").succeeds();
+    scene.shows_at("root", "d 0711 .\nf 0644 a  1");
+}
+
+#[test]
+fn rm_drops_the_changes_at_umount() {
+    let scene = loaded();
+    let before = scene.tree("store");
+    scene.run("mount --rm web:1 root").succeeds();
+    fs::write(scene.path("root/new"), "n").unwrap();
+    scene.run("umount root").succeeds();
+    scene.run("mount --name box web:1 root").succeeds();
+    scene.run("umount --rm root").succeeds();
+    scene.run("mount box root").fails(3);
+    crate::support::tree::same("the store", &scene.tree("store"), &before);
+}
+
+#[test]
+fn umount_by_name() {
+    let scene = loaded();
+    scene.run("mount --name box web:1 root").succeeds();
+    scene.run("umount box").succeeds();
+    scene.shows_at("root", "");
+}
+
+#[test]
+fn umount_of_several_goes_on_after_an_error() {
+    let scene = loaded();
+    scene.run("mount --name one web:1 root").succeeds();
+    scene.run("mount --name two web:1 other").succeeds();
+    scene.run("umount one nothing two").fails(3).stderr_has("nothing");
+    assert_eq!(scene.mounts(), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn umount_of_all() {
+    let scene = loaded();
+    scene.run("mount web:1 root").succeeds();
+    scene.run("mount --read-only web:1 other").succeeds();
+    scene.run("umount --all").succeeds();
+    assert_eq!(scene.mounts(), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn container_that_is_mounted_is_not_mounted_again() {
+    let scene = loaded();
+    scene.run("mount --name box web:1 root").succeeds();
+    let other = scene.path("other");
+    let other = other.to_str().unwrap();
+    scene
+        .run(&format!("mount box {other}"))
+        .fails(4)
+        .stderr_has("cannot mount 'box' on [DIR]/other: ")
+        .stderr_has("[DIR]/root");
+}
+
+#[test]
+fn name_that_is_taken_is_refused() {
+    let scene = loaded();
+    scene.run("mount --name box web:1 root").succeeds();
+    scene.run("mount --name box web:1 other").fails(4).stderr_has("'box'");
+}
+
+#[test]
+fn target_that_is_mounted_already_is_refused() {
+    let scene = loaded();
+    scene.run("mount web:1 root").succeeds();
+    scene.run("mount web:1 root").fails(4).stderr_has("root");
+    assert_eq!(scene.mounts().len(), 1);
+}
+
+#[test]
+fn unmount_by_hand_is_seen() {
+    let scene = loaded();
+    scene.run("mount --name box web:1 root").succeeds();
+    rustix::mount::unmount(scene.path("root"), rustix::mount::UnmountFlags::empty()).unwrap();
+    scene.run("mount box other").succeeds();
+    scene.shows_at("other", TREE);
+}
+
+/// Starts a process that stands in `dir`, so that it cannot be unmounted.
+fn holder(dir: &std::path::Path) -> Child {
+    Command::new("sleep").arg("600").current_dir(dir).spawn().expect("sleep starts")
+}
+
+#[test]
+fn busy_target_names_who_holds_it() {
+    let scene = loaded();
+    scene.run("mount web:1 root").succeeds();
+    let mut sleeper = holder(&scene.path("root"));
+    let said = scene.run("umount root").fails(4);
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    assert!(said.stderr.starts_with("ovlctl: cannot unmount root: in use"), "{}", said.stderr);
+    let pid = sleeper.id().to_string();
+    assert!(said.stderr.contains("sleep") && said.stderr.contains(&pid), "{}", said.stderr);
+    scene.shows_at("root", TREE);
+}
+
+#[test]
+fn lazy_umount_takes_a_busy_target_away() {
+    let scene = loaded();
+    scene.run("mount --name box web:1 root").succeeds();
+    let mut sleeper = holder(&scene.path("root"));
+    scene.run("umount --lazy root").succeeds();
+    scene.shows_at("root", "");
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+}
+
+#[test]
+fn umount_of_what_is_not_mounted() {
+    let scene = loaded();
+    scene.run("umount root").fails(3).stderr_has("ovlctl: cannot unmount root: ");
+    scene.run("umount no-such-name").fails(3).stderr_has("no-such-name");
+}
+
+#[test]
+fn umount_leaves_what_is_not_ours() {
+    let scene = loaded();
+    scene.tmpfs("foreign", "64k");
+    scene.run("umount foreign").fails(3);
+    assert_eq!(scene.mounts(), [scene.path("foreign")]);
+}
+
+#[test]
+fn target_is_made_on_request_only() {
+    let scene = loaded();
+    scene.run("mount --mkdir web:1 new/deep/root").succeeds();
+    scene.shows_at("new/deep/root", TREE);
+}
+
+#[test]
+fn targets_of_any_bytes() {
+    let scene = loaded();
+    for name in ["a space", "com,ma", "co:lon", "back\\slash", "new\nline", "tab\there", "quote\"s'", "-dash"]
+    {
+        scene.mkdir(name);
+        let target = scene.path(name);
+        scene.run_args(&["mount", "--rm", "web:1", target.to_str().unwrap()]).succeeds();
+        scene.shows_at(name, TREE);
+        scene.run_args(&["umount", target.to_str().unwrap()]).succeeds();
+        assert_eq!(scene.tree(name), "", "{name:?} is still mounted");
+    }
+}
+
+#[test]
+fn store_at_a_path_of_any_bytes() {
+    for name in ["a space", "com,ma", "co:lon", "back\\slash", "new\nline"] {
+        let scene = loaded();
+        let store = scene.path(name);
+        for method in ["fd", "path", "procfd", "links"] {
+            let run = |args: &[&str]| {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_ovlctl"));
+                command.arg("--root").arg(&store).args(args).env_clear().current_dir(scene.path(""));
+                scene.outcome(&mut command)
+            };
+            run(&["mount", "--method", method, "--rm", "web.tar", "root"]).succeeds();
+            scene.shows_at("root", TREE);
+            fs::write(scene.path("root/w"), "w").unwrap();
+            run(&["umount", "root"]).succeeds();
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Commands that are killed, and commands at once: each layer is whole or not there at all.
+
+use std::fs;
+use std::process::{Child, Stdio};
+use std::thread;
+
+use crate::support::{Image, Scene, image, layer};
+
+/// An image whose top layer takes a while to unpack.
+fn slow() -> Image {
+    let files = (0..3000).fold(layer(), |layer, nr| layer.file(&format!("d{}/f{nr}", nr % 50), "x"));
+    image("slow").layer(&layer().file("base", "b")).layer(&files)
+}
+
+fn staged(scene: &Scene) -> usize {
+    fs::read_dir(scene.store().join("staging")).map_or(0, Iterator::count)
+}
+
+fn start(scene: &Scene, words: &[&str]) -> Child {
+    scene.command(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("ovlctl starts")
+}
+
+/// Kills a load of `slow.tar` when it has begun to unpack; false if it was too quick for that.
+fn killed_midway(scene: &Scene) -> bool {
+    let mut load = start(scene, &["load", "slow.tar"]);
+    loop {
+        if staged(scene) > 0 {
+            load.kill().expect("it is ours");
+            let killed = !load.wait().expect("it is ours").success();
+            return killed && staged(scene) > 0;
+        }
+        if load.try_wait().expect("it is ours").is_some() {
+            return false;
+        }
+    }
+}
+
+#[test]
+fn what_a_killed_load_left_is_swept_by_the_next_command() {
+    let scene = Scene::new();
+    scene.save("slow.tar", &slow());
+    assert!((0..20).any(|_| killed_midway(&scene)), "no load was killed while it unpacked");
+    scene.run("load slow.tar").succeeds();
+    assert_eq!(staged(&scene), 0);
+    assert_eq!(scene.kept_layers().len(), 2);
+    let links = fs::read_dir(scene.store().join("overlay2/l")).unwrap().count();
+    assert_eq!(links, 2, "links that lead nowhere");
+    scene.mkdir("root");
+    scene.run("mount --read-only slow root").succeeds();
+    assert_eq!(scene.tree("root").matches("\nf 0644 d").count(), 3000);
+}
+
+#[test]
+fn layer_in_the_making_is_not_swept_by_another_command() {
+    let scene = Scene::new();
+    scene.save("slow.tar", &slow());
+    scene.save("x.tar", &image("x").layer(&layer().file("a", "1")));
+    let mut load = start(&scene, &["load", "slow.tar"]);
+    while staged(&scene) == 0 && load.try_wait().unwrap().is_none() {}
+    scene.run("load x.tar").succeeds();
+    scene.run("prune").succeeds();
+    assert!(load.wait().unwrap().success(), "a load was disturbed");
+    scene.mkdir("root");
+    scene.run("mount --read-only slow root").succeeds();
+    assert_eq!(scene.tree("root").matches("\nf 0644 d").count(), 3000);
+}
+
+#[test]
+fn eight_loads_of_one_image_at_once_leave_one() {
+    let scene = Scene::new();
+    scene.save("slow.tar", &slow());
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| scene.run("load slow.tar").succeeds());
+        }
+    });
+    assert_eq!(scene.kept_layers().len(), 2);
+    assert_eq!(scene.run("images -q").succeeds().lines().len(), 1);
+}
+
+#[test]
+fn eight_loads_over_one_base_at_once_share_it() {
+    let scene = Scene::new();
+    let base = layer().file("base", "b");
+    for nr in 0..8 {
+        let image = image(&format!("app{nr}")).layer(&base).layer(&layer().file(&format!("own{nr}"), "x"));
+        scene.save(&format!("{nr}.tar"), &image);
+    }
+    thread::scope(|scope| {
+        for nr in 0..8 {
+            let scene = &scene;
+            scope.spawn(move || scene.run(&format!("load {nr}.tar")).succeeds());
+        }
+    });
+    assert_eq!(scene.kept_layers().len(), 9);
+    for nr in 0..8 {
+        let root = format!("root{nr}");
+        scene.mkdir(&root);
+        scene.run(&format!("mount --read-only app{nr} {root}")).succeeds();
+        scene.shows_at(&root, &format!("f 0644 base  b\nf 0644 own{nr}  x"));
+    }
+}
+
+#[test]
+fn killed_mount_leaves_no_container_that_is_half_there() {
+    let scene = Scene::new();
+    scene.save("slow.tar", &slow());
+    scene.mkdir("root");
+    let mut mount = start(&scene, &["mount", "--name", "box", "slow.tar", "root"]);
+    while staged(&scene) == 0 && mount.try_wait().unwrap().is_none() {}
+    mount.kill().unwrap();
+    mount.wait().unwrap();
+    if scene.mounts().is_empty() {
+        scene.run("mount --name box slow.tar root").succeeds();
+    }
+    assert_eq!(scene.tree("root").matches("\nf 0644 d").count(), 3000);
+}
