@@ -153,7 +153,6 @@ fn times_are_kept_to_the_nanosecond_before_1970_and_after_2038() {
         .mounted();
     scene.shows_times(
         "
-        d 0755 @now .
         d 0755 @79 dir
         f 0644 @0 dir/child
         f 0644 @0 epoch
