@@ -170,11 +170,12 @@ fn xattrs(path: &Path) -> String {
             let mut value = vec![0; 64 << 10];
             let len = lgetxattr(path, name, &mut value).expect("an xattr can be read");
             let hex: String = value[..len].iter().map(|byte| format!("{byte:02x}")).collect();
-            pairs.push(format!("{shown}={hex}"));
+            pairs.push((shown, hex));
         }
     }
     pairs.sort();
-    if pairs.is_empty() { "-".to_owned() } else { pairs.join(",") }
+    let shown: Vec<String> = pairs.iter().map(|(name, hex)| format!("{name}={hex}")).collect();
+    if shown.is_empty() { "-".to_owned() } else { shown.join(",") }
 }
 
 fn text(name: &[u8]) -> String {
