@@ -59,6 +59,14 @@ pub(crate) fn compare(expected: &str, found: &str) -> Result<(), String> {
     Err(format!("{}\nand {more} more", faults.join("\n")))
 }
 
+/// Returns a name of this listing that no Linux filesystem can hold, if there is one.
+pub(crate) fn too_long(listing: &str) -> Option<&str> {
+    /// limits.h, NAME_MAX
+    const NAME_MAX: usize = 255;
+    let bytes = |name: &str| name.len() - 3 * name.matches("\\x").count();
+    rows(listing).keys().flat_map(|path| path.split('/')).find(|name| bytes(name) > NAME_MAX)
+}
+
 fn rows(listing: &str) -> BTreeMap<&str, Vec<&str>> {
     listing
         .lines()
