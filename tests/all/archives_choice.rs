@@ -21,7 +21,7 @@ fn scene(archive: &[u8]) -> Scene {
 fn no_choice_among_several_lists_them() {
     let (a, b) = (one("web:1", "a"), one("db:2", "b"));
     let scene = scene(&docker_legacy(&[a.clone(), b.clone()]).tar());
-    let said = scene.run("mount all.tar root").fails(1);
+    let said = scene.run("mount all.tar root").fails(2);
     assert!(said.stderr.starts_with("ovlctl: cannot mount all.tar on root: "), "{}", said.stderr);
     for part in ["@0", "web:1", &a.id().short(), "@1", "db:2", &b.id().short(), "--image", &machine()] {
         assert!(said.stderr.contains(part), "{part} is not listed: {}", said.stderr);
@@ -141,6 +141,7 @@ fn load_takes_only_the_image_that_is_chosen() {
     let scene = scene(&docker(&[one("web:1", "a"), one("db:2", "b")]).tar());
     scene.run("load --image db:2 all.tar").succeeds();
     scene.run("mount db:2 root").succeeds();
+    scene.run("umount root").succeeds();
     scene.run("mount web:1 root").fails(3).stderr_has("no image 'web:1'");
 }
 

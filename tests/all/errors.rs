@@ -31,8 +31,13 @@ fn image_that_is_not_there_offers_the_nearest_name() {
 }
 
 #[test]
-fn image_that_is_nothing_like_any_other_offers_none() {
-    loaded().run("mount postgres:16 root").fails(3).stderr_is("ovlctl: no image 'postgres:16' in [STORE]");
+fn image_that_is_nothing_like_any_other_offers_the_list() {
+    loaded().run("mount postgres:16 root").fails(3).stderr_is(
+        "
+        ovlctl: no image 'postgres:16' in [STORE]
+        hint: `ovlctl images` lists what there is
+        ",
+    );
 }
 
 #[test]
@@ -63,7 +68,7 @@ fn failed_mount_leaves_no_container() {
     let scene = loaded();
     let before = scene.tree("store");
     scene.run("mount --name box web:1.4 nowhere").fails(1);
-    scene.run("mount --name box -o bogus web:1.4 root").fails(1);
+    scene.run("mount --name box -o bogus web:1.4 root").fails(5);
     crate::support::tree::same("the store", &scene.tree("store"), &before);
 }
 
@@ -71,7 +76,9 @@ fn failed_mount_leaves_no_container() {
 fn archive_that_is_missing_is_no_image_either() {
     let said = loaded().run("mount ./nowhere.tar root").fails(1);
     assert!(
-        said.stderr.starts_with("ovlctl: cannot mount ./nowhere.tar on root: no such file"),
+        said.stderr.starts_with(
+            "ovlctl: cannot mount ./nowhere.tar on root: the archive cannot be read: No such file"
+        ),
         "{}",
         said.stderr
     );
@@ -80,7 +87,7 @@ fn archive_that_is_missing_is_no_image_either() {
 #[test]
 fn names_that_are_no_names() {
     let scene = loaded();
-    for name in ["../x", "", "a b", "-x", "UPPER", "a/../b", "x\x1b[31m"] {
+    for name in ["../x", "", "a b", "-x", "a/../b", "x\x1b[31m"] {
         let outcome = scene.run_args(&["tag", "--", "web:1.4", name]);
         assert!(matches!(outcome.code, Some(1 | 2)), "{name:?} was taken: {:?}", outcome.code);
     }
@@ -95,7 +102,7 @@ fn usage_is_2() {
     let scene = Scene::new();
     scene.run("").fails(2).stderr_has("Usage");
     scene.run("frobnicate").fails(2).stderr_has("frobnicate");
-    scene.run("mount").fails(2).stderr_has("Usage");
+    scene.run("mount").fails(2).stderr_has("SOURCE");
     scene.run("mount --method magic a b").fails(2).stderr_has("magic");
     scene.run("mount --lower a --image @1 root").fails(2);
     assert!(!scene.store().exists(), "a usage error made a store");

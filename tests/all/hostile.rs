@@ -23,7 +23,7 @@ fn whiteouts_that_lead_out_are_refused() {
 #[test]
 fn hard_link_targets_that_lead_out_are_refused() {
     Scene::new().layer(layer().dir("d").hardlink("d/shadow", "../../../etc/shadow")).refused(
-        "layer 1 of 1: entry 'd/shadow': hard link to '../../../etc/shadow', which leads out of the layer",
+        "layer 1 of 1: entry 'd/shadow': hard link to '../../../etc/shadow': leads out of the layer",
     );
 }
 

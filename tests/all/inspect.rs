@@ -101,7 +101,7 @@ fn container_has_docker_s_fields() {
             "LowerDir": format!("[STORE]/overlay2/{top}/diff:[STORE]/overlay2/{base}/diff"),
             "UpperDir": format!("[STORE]/overlay2/{id}/diff"),
             "WorkDir": format!("[STORE]/overlay2/{id}/work"),
-            "MergedDir": format!("[STORE]/overlay2/{id}/merged"),
+            "MergedDir": "[DIR]/root",
         })
     );
 }

@@ -67,6 +67,15 @@ fn containers_over_one_image_do_not_see_each_other() {
 }
 
 #[test]
+fn image_without_a_tag_is_mounted_as_often_as_one_likes() {
+    let scene = loaded();
+    scene.run("tag web:1 web").succeeds();
+    scene.run("mount web root").succeeds();
+    scene.run("mount web other").succeeds();
+    scene.shows_at("other", TREE);
+}
+
+#[test]
 fn read_only_mount_cannot_be_written() {
     let scene = loaded();
     scene.run("mount -r web:1 root").succeeds();
@@ -173,9 +182,10 @@ fn busy_target_names_who_holds_it() {
     let said = scene.run("umount root").fails(4);
     sleeper.kill().unwrap();
     sleeper.wait().unwrap();
-    assert!(said.stderr.starts_with("ovlctl: cannot unmount root: in use"), "{}", said.stderr);
-    let pid = sleeper.id().to_string();
-    assert!(said.stderr.contains("sleep") && said.stderr.contains(&pid), "{}", said.stderr);
+    let pid = sleeper.id();
+    said.stderr_has(&format!(
+        "ovlctl: cannot unmount [DIR]/root: in use by pid {pid} (sleep, its working directory)"
+    ));
     scene.shows_at("root", TREE);
 }
 

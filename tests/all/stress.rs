@@ -10,11 +10,11 @@ use crate::support::{Scene, image, layer};
 const ROUNDS: usize = 200;
 const AT_ONCE: usize = 8;
 
-/// A scene with the images `a` and `b`, over one base.
+/// A scene with the images `a:1` and `b:1`, over one base.
 fn two_images() -> Scene {
     let scene = Scene::new();
     let base = layer().file("base", "0");
-    for name in ["a", "b"] {
+    for name in ["a:1", "b:1"] {
         scene.save("x.tar", &image(name).layer(&base).layer(&layer().file("which", name)));
         scene.run("load x.tar").succeeds();
     }
@@ -39,7 +39,7 @@ fn rounds(round: impl Fn(usize) + Sync) {
 }
 
 fn name_of(round: usize) -> &'static str {
-    ["a", "b"][round % 2]
+    ["a:1", "b:1"][round % 2]
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn rounds_at_one_target_show_what_was_asked_for() {
 fn rounds_of_one_container_never_show_it_twice() {
     let scene = two_images();
     scene.mkdir("root");
-    scene.run("mount --name box a root").succeeds();
+    scene.run("mount --name box a:1 root").succeeds();
     scene.run("umount root").succeeds();
     rounds(|nr| {
         let root = format!("root{}", nr % AT_ONCE);

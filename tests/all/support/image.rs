@@ -269,6 +269,16 @@ impl Files {
         self
     }
 
+    /// Changes the contents of all files whose name ends so.
+    pub(crate) fn changed(mut self, end: &str, change: impl Fn(&[u8]) -> Vec<u8>) -> Self {
+        for (_, member) in self.0.iter_mut().filter(|(name, _)| name.ends_with(end)) {
+            if let Member::File(contents) = member {
+                *contents = change(contents);
+            }
+        }
+        self
+    }
+
     /// Changes a JSON file.
     pub(crate) fn edit(self, name: &str, change: impl FnOnce(&mut Value)) -> Self {
         let mut value: Value = serde_json::from_slice(self.get(name)).expect("it is JSON");
