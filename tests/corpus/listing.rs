@@ -16,8 +16,13 @@ use rustix::fs::{lgetxattr, llistxattr, major, minor};
 
 const FIELDS: [&str; 10] = ["type", "mode", "uid", "gid", "size", "mtime", "rdev", "link", "xattrs", "body"];
 
+/// Where `link` and `xattrs` are among the fields.
+const LINK: usize = 7;
+const XATTRS: usize = 8;
+
 /// Attributes of overlayfs and of the host: no image has them.
-const HIDDEN: [&str; 3] = ["trusted.overlay.", "user.overlay.", "security.selinux"];
+const HIDDEN: [&str; 5] =
+    ["trusted.overlay.", "user.overlay.", "security.selinux", "security.ima", "security.evm"];
 
 /// How many differences are worth reading.
 const MOST_SHOWN: usize = 40;
@@ -68,14 +73,28 @@ pub(crate) fn too_long(listing: &str) -> Option<&str> {
 }
 
 fn rows(listing: &str) -> BTreeMap<&str, Vec<&str>> {
-    listing
-        .lines()
-        .map(|line| {
-            let mut fields: Vec<&str> = line.split(' ').collect();
-            let path = fields.pop().unwrap_or_default();
-            (path, fields)
-        })
-        .collect()
+    let mut names: HashMap<&str, usize> = HashMap::new();
+    let mut rows = BTreeMap::new();
+    for line in listing.lines() {
+        let mut fields: Vec<&str> = line.split(' ').collect();
+        let path = fields.pop().unwrap_or_default();
+        if let Some(xattrs) = fields.get_mut(XATTRS).filter(|xattrs| xattrs.split(',').all(is_hidden)) {
+            *xattrs = "-";
+        }
+        *names.entry(fields.get(LINK).copied().unwrap_or_default()).or_default() += 1;
+        rows.insert(path, fields);
+    }
+    // overlayfs counts the names of the layer, also those that a layer above removed.
+    for link in rows.values_mut().filter_map(|fields| fields.get_mut(LINK)) {
+        if names.get(link) == Some(&1) {
+            *link = "-";
+        }
+    }
+    rows
+}
+
+fn is_hidden(xattr: &str) -> bool {
+    HIDDEN.iter().any(|hidden| xattr.starts_with(hidden))
 }
 
 /// Lists the tree below `root`.
@@ -174,7 +193,7 @@ fn xattrs(path: &Path) -> String {
     let mut pairs = Vec::new();
     for name in names[..len].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
         let shown = String::from_utf8_lossy(name).into_owned();
-        if !HIDDEN.iter().any(|hidden| shown.starts_with(hidden)) {
+        if !is_hidden(&shown) {
             let mut value = vec![0; 64 << 10];
             let len = lgetxattr(path, name, &mut value).expect("an xattr can be read");
             let hex: String = value[..len].iter().map(|byte| format!("{byte:02x}")).collect();
