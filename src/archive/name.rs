@@ -13,6 +13,9 @@ pub enum BadName {
     /// Longer than Docker and the registries take.
     #[error("an image's name of {0} bytes is too long, {LONGEST} are the limit")]
     Long(usize),
+    /// Parts that a path would be led astray by.
+    #[error("'{}' is no image's name: a part of it is empty, '.' or '..'", .0.escape_debug())]
+    Component(String),
     /// Something a terminal or a table would choke on.
     #[error("'{}' is no image's name: it has a '{}'", .0.escape_debug(), .1.escape_debug())]
     Character(String, char),
@@ -42,10 +45,10 @@ pub fn normal(name: &str) -> Result<String, BadName> {
     let registries = ["docker.io/", "index.docker.io/"];
     let short = registries.iter().find_map(|registry| name.strip_prefix(registry));
     let short = short.map_or(name, |rest| rest.strip_prefix("library/").unwrap_or(rest));
-    let last = short.rsplit('/').next().unwrap_or(short);
-    if last.is_empty() {
-        return Err(BadName::Character(name.to_owned(), '/'));
+    if short.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(BadName::Component(name.to_owned()));
     }
+    let last = short.rsplit('/').next().unwrap_or(short);
     Ok(if last.contains([':', '@']) { short.to_owned() } else { format!("{short}:latest") })
 }
 
@@ -76,7 +79,11 @@ mod tests {
     fn refuses_what_no_image_is_called() {
         for (name, reason) in [
             ("", "an image's name cannot be empty"),
-            ("docker.io/library/", "'docker.io/library/' is no image's name: it has a '/'"),
+            (
+                "docker.io/library/",
+                "'docker.io/library/' is no image's name: a part of it is empty, '.' or '..'",
+            ),
+            ("a/../b", "'a/../b' is no image's name: a part of it is empty, '.' or '..'"),
             ("a\u{1b}[31m", "'a\\u{1b}[31m' is no image's name: it has a '\\u{1b}'"),
             ("@1", "'@1' is no image's name: it starts with '@'"),
             ("a b", "'a b' is no image's name: it has a ' '"),

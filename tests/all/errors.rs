@@ -210,5 +210,5 @@ fn output_that_nobody_reads_is_no_crash() {
     let scene = loaded();
     let mut command = scene.command(&["inspect", "web:1.4"]);
     command.stdout(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
-    scene.outcome(&mut command).fails(1).stderr_has("no space left");
+    scene.outcome(&mut command).fails(1).stderr_has("cannot write to standard output: No space left");
 }

@@ -51,8 +51,8 @@ fn root_that_no_layer_describes_is_0755() {
 #[test]
 fn root_that_is_no_directory_is_refused() {
     Scene::new()
-        .layer(layer().file("./", "x"))
-        .refused("layer 1 of 1: entry './': the layer's root is no directory");
+        .layer(layer().file(".", "x"))
+        .refused("layer 1 of 1: entry '.': the layer's root is no directory");
     Scene::new()
         .layer(layer().symlink(".", "/"))
         .refused("layer 1 of 1: entry '.': the layer's root is no directory");
