@@ -24,6 +24,13 @@ pub enum Holder {
     Mount(PathBuf),
 }
 
+impl Holder {
+    /// Whether it is another ovlctl, which never stays.
+    pub(super) fn is_one_of_us(&self) -> bool {
+        matches!(self, Self::Process { command, .. } if command == "ovlctl")
+    }
+}
+
 /// What a process does in a mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {

@@ -1,12 +1,18 @@
 //! Takes an overlay away, and only that one.
 
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use super::error::Error;
-use super::holders;
+use super::holders::{self, Holder};
 use super::table::{self, OverlayMount};
 use crate::sys::Errno;
 use crate::sys::mount::{self, Pinned};
+
+/// How often, and how far apart, a busy mount is asked for again that nobody seems to hold.
+const PATIENCE: u32 = 25;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Unmounts the top-most overlay at `target`; `lazily`: also while it is in use, which goes on unseen until its last
 /// user has gone. Returns what was mounted.
@@ -17,14 +23,18 @@ pub fn unmount(target: &Path, lazily: bool) -> Result<OverlayMount, Error> {
     let Some(overlay) = OverlayMount::of(found) else {
         return Err(Error::NotOverlay { target, filesystem: found.filesystem.clone() });
     };
-    mount::unmount(&target, lazily).map_err(|failed| match failed.errno {
-        Errno::BUSY => {
-            Error::Busy { target: target.clone(), holders: holders::of(overlay.mount_id, &mounts) }
+    let mut patience = PATIENCE;
+    while let Err(failed) = mount::unmount(&target, lazily) {
+        if failed.errno != Errno::BUSY {
+            return Err(Error::Kernel(failed));
         }
-        _ => Error::Kernel(failed),
-    })?;
-    if table::mounts()?.iter().any(|mount| mount.id == overlay.mount_id) {
-        return Err(Error::Mismatch(format!("mount {} is still there", overlay.mount_id)));
+        let holders = holders::of(overlay.mount_id, &mounts);
+        if patience == 0 || !holders.iter().all(Holder::is_one_of_us) {
+            return Err(Error::Busy { target, holders });
+        }
+        // Nobody to be seen, or one of us: who looks whether the target is free holds it for a moment.
+        patience -= 1;
+        thread::sleep(PAUSE);
     }
     Ok(overlay)
 }
