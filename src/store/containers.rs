@@ -159,12 +159,9 @@ impl Change<'_> {
     /// inherited them from the one that describes the root.
     pub fn describe_root(&self, upper: &Dir, top: Option<&String>) -> Result<(), Error> {
         layer::fresh_root(upper)?;
-        if let Some(top) = top {
-            let path = || upper.path().to_owned();
-            layer::copy_root(&Dir::open(&self.store.diff_of(top))?, upper)
-                .map_err(|source| Error::Root { path: path(), source })?;
-        }
-        Ok(())
+        let top = top.map_or_else(|| self.layout().empty(), |top| self.store.diff_of(top));
+        let path = || upper.path().to_owned();
+        layer::copy_root(&Dir::open(&top)?, upper).map_err(|source| Error::Root { path: path(), source })
     }
 
     fn free_name(&self, naming: Naming<'_>) -> Result<(String, Own), Error> {
@@ -199,10 +196,10 @@ fn is_name(text: &str) -> bool {
         && text.chars().all(|c| word(c) || matches!(c, '_' | '.' | '-'))
 }
 
-/// Makes a container's name of an image's: `docker.io/library/node:20-slim` becomes `node-20-slim`, `web:latest` `web`.
+/// Makes a container's name of an image's: `node:20-slim` becomes `node-20-slim`. The tag always stays, so that `web` goes on
+/// meaning the image `web:latest`.
 fn name_after(image: &str) -> String {
     let last = image.rsplit('/').next().unwrap_or(image);
-    let last = last.strip_suffix(":latest").unwrap_or(last);
     let clean: String = last
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.') { c } else { '-' })
@@ -220,7 +217,7 @@ mod tests {
     fn a_container_is_named_after_its_image() {
         for (image, name) in [
             ("node:20-slim", "node-20-slim"),
-            ("web:latest", "web"),
+            ("web:latest", "web-latest"),
             ("ghcr.io/org/app:v1.2", "app-v1.2"),
             ("3f2a1b4c5d6e", "3f2a1b4c5d6e"),
             ("localhost:5000/x@y", "x-y"),

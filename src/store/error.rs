@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::record::Unreadable;
 use crate::sys::CallFailed;
+use crate::sys::filesystem::size;
 use crate::{archive, layer};
 
 /// Why the store could not do what was asked.
@@ -78,6 +79,18 @@ pub enum Error {
     /// The store's filesystem is full.
     #[error("no space left on {}", .0.display())]
     NoSpace(PathBuf),
+    /// The store's filesystem has no room for a layer.
+    #[error("no space left on {}: layer {nr} of {of} needs {}more", root.display(), at_least(*.more))]
+    NoSpaceForLayer {
+        /// The store.
+        root: PathBuf,
+        /// Which, counted from 1, the base first.
+        nr: usize,
+        /// How many the image has.
+        of: usize,
+        /// How many bytes more, at least; 0 where nobody knows.
+        more: u64,
+    },
     /// The store's filesystem cannot hold layers.
     #[error("{} lies on {filesystem}, which cannot hold {what}", root.display())]
     Unfit {
@@ -127,4 +140,8 @@ pub enum Error {
 pub(super) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
     let path = path.into();
     move |source| Error::File { path, source }
+}
+
+fn at_least(bytes: u64) -> String {
+    if bytes == 0 { String::new() } else { format!("{} ", size(bytes)) }
 }

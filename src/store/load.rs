@@ -19,6 +19,7 @@ use crate::digest::Digest;
 use crate::layer::{self, Below, Options, Summary, Unpacked};
 use crate::sys::CallFailed;
 use crate::sys::dir::Dir;
+use crate::sys::filesystem::Filesystem;
 use crate::sys::lock::Holder;
 
 /// How many layers are unpacked at once: two keep two processors busy, and more do not help (each has threads of its own).
@@ -43,6 +44,8 @@ struct Staged<'a> {
     chain_id: Digest,
     path: PathBuf,
     diff: Dir,
+    /// How much more room than there was before the load all its layers take, at least: they may be compressed.
+    lacking: u64,
     /// Nobody else loads the same layer meanwhile.
     _own: Own,
 }
@@ -103,7 +106,12 @@ impl Change<'_> {
             private_dir(&path.join(DIFF))?;
             let diff = Dir::open(&path.join(DIFF))?;
             layer::fresh_root(&diff)?;
-            staged.push(Staged { at, blob, chain_id: *chain_id, path, diff, _own: own });
+            staged.push(Staged { at, blob, chain_id: *chain_id, path, diff, lacking: 0, _own: own });
+        }
+        if let Some(layer) = staged.first() {
+            let free = Filesystem::of(&layer.diff)?.free;
+            let needed: u64 = staged.iter().map(|layer| layer.blob.size).sum();
+            staged.iter_mut().for_each(|layer| layer.lacking = needed.saturating_sub(free));
         }
         Ok(staged)
     }
@@ -150,7 +158,7 @@ impl Change<'_> {
         let nr = layer.at + 1;
         let blob = archive.open_layer(layer.blob).map_err(|source| Error::Blob { nr, of, source })?;
         layer::unpack(blob, &layer.blob.diff_id, &layer.diff, options)
-            .map_err(|e| self.layer_failed(e, nr, of))
+            .map_err(|e| self.layer_failed(e, layer, of))
     }
 
     /// Settles layers in the order of the stack, as they come in.
@@ -176,7 +184,7 @@ impl Change<'_> {
             }
             at = layer.at + 1;
             let summary =
-                ready.settle(&layer.diff, &below).map_err(|e| self.layer_failed(e, at, chain.len()))?;
+                ready.settle(&layer.diff, &below).map_err(|e| self.layer_failed(e, layer, chain.len()))?;
             below.lay(layer.diff.again()?, summary.opaque_root);
             summaries.push(summary);
         }
@@ -207,9 +215,13 @@ impl Change<'_> {
         })
     }
 
-    fn layer_failed(&self, error: layer::Error, nr: usize, of: usize) -> Error {
-        if is_storage_full(&error) {
-            return Error::NoSpace(self.layout().root().to_owned());
+    fn layer_failed(&self, error: layer::Error, layer: &Staged<'_>, of: usize) -> Error {
+        let nr = layer.at + 1;
+        // A full disk, or an attribute that is too large for its filesystem: the kernel says the same of both.
+        let of_attribute = matches!(error, layer::Error::Unheld { .. });
+        if !of_attribute && is_storage_full(&error) {
+            let root = self.layout().root().to_owned();
+            return Error::NoSpaceForLayer { root, nr, of, more: layer.lacking };
         }
         Error::Layer { nr, of, source: error }
     }

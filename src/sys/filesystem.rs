@@ -1,4 +1,4 @@
-//! Which filesystem something lies on, and what random bytes the kernel has.
+//! Which filesystem something lies on, how sizes read, and random bytes.
 
 use std::os::fd::AsFd;
 
@@ -41,6 +41,8 @@ const NAMES: &[(u64, &str)] = &[
 #[derive(Debug, Clone, Copy)]
 pub struct Filesystem {
     magic: u64,
+    /// How many bytes root may still write.
+    pub free: u64,
     /// Whether it, or the mount it was reached by, cannot be written.
     pub read_only: bool,
 }
@@ -50,11 +52,12 @@ impl Filesystem {
     pub fn of(fd: impl AsFd) -> Result<Self, CallFailed> {
         let fd = fd.as_fd();
         let kind = fs::fstatfs(fd).map_err(|e| CallFailed::new("fstatfs", e))?;
-        let flags = fs::fstatvfs(fd).map_err(|e| CallFailed::new("fstatvfs", e))?.f_flag;
+        let vfs = fs::fstatvfs(fd).map_err(|e| CallFailed::new("fstatvfs", e))?;
         Ok(Self {
             // The magic is a u32 that the C library keeps in a signed long.
             magic: u64::try_from(kind.f_type).unwrap_or_default(),
-            read_only: flags.contains(fs::StatVfsMountFlags::RDONLY),
+            free: vfs.f_bfree.saturating_mul(vfs.f_frsize),
+            read_only: vfs.f_flag.contains(fs::StatVfsMountFlags::RDONLY),
         })
     }
 
@@ -79,4 +82,40 @@ pub fn random<const N: usize>() -> Result<[u8; N], CallFailed> {
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
         .map_err(|e| CallFailed::new("getrandom", e))?;
     Ok(bytes)
+}
+
+/// Writes a number of bytes as people read it: `1.2 GiB`.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "one digit after the point is shown")]
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_rounded_to_a_tenth() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_048_575, "1.0 MiB"),
+            (246_415_360, "235.0 MiB"),
+            (1_288_490_189, "1.2 GiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
 }
