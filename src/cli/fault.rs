@@ -32,6 +32,7 @@ pub(super) struct Fault {
     verb: &'static str,
     object: String,
     pub(super) cause: Cause,
+    others: Vec<Fault>,
 }
 
 /// Why.
@@ -45,6 +46,8 @@ pub(super) enum Cause {
     NotMounted,
     /// What is in this archive is known only when it is loaded.
     NotLoaded(PathBuf),
+    /// What was to be told could not be written.
+    Output(io::Error),
     /// The archive could not be read.
     Archive(archive::Error),
     /// The store could not do it.
@@ -92,7 +95,7 @@ impl From<mount::container::Error> for Cause {
 impl Fault {
     /// `verb` could not be done to `object`.
     pub(super) fn new(verb: &'static str, object: impl Display, cause: impl Into<Cause>) -> Self {
-        Self { verb, object: object.to_string(), cause: cause.into() }
+        Self { verb, object: object.to_string(), cause: cause.into(), others: Vec::new() }
     }
 
     /// What was typed makes no sense.
@@ -100,13 +103,30 @@ impl Fault {
         Self::new("", "", Cause::Usage(reason.into()))
     }
 
+    /// Goes through all of `objects`, whatever becomes of each: all that went wrong is told, the first decides the exit
+    /// code.
+    pub(super) fn each<T>(
+        objects: impl IntoIterator<Item = T>,
+        mut act: impl FnMut(T) -> Result<(), Self>,
+    ) -> Result<(), Self> {
+        let mut faults = objects.into_iter().filter_map(|object| act(object).err());
+        let Some(mut first) = faults.next() else { return Ok(()) };
+        first.others.extend(faults);
+        Err(first)
+    }
+
     /// Tells the user, and returns the exit code.
     pub(super) fn report(&self) -> ExitCode {
+        self.tell();
+        self.others.iter().for_each(Self::tell);
+        ExitCode::from(self.cause.exit() as u8)
+    }
+
+    fn tell(&self) {
         say(&format!("ovlctl: {}", self.line()));
         if let Some(hint) = self.cause.hint() {
             say(&format!("hint: {hint}"));
         }
-        ExitCode::from(self.cause.exit() as u8)
     }
 
     fn line(&self) -> String {
@@ -136,6 +156,7 @@ impl Cause {
             }
             Self::NotMounted => "nothing of ovlctl's is mounted there".to_owned(),
             Self::NotLoaded(_) => "its image is not in the store yet".to_owned(),
+            Self::Output(error) => chain(error),
             Self::Archive(error) => chain(error),
             Self::Store(error) => chain(error),
             Self::Mount(error) => chain(error),
@@ -155,7 +176,7 @@ impl Cause {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::NotMounted => Exit::NotFound,
-            Self::NotPermitted(_) | Self::NotLoaded(_) => Exit::Failed,
+            Self::NotPermitted(_) | Self::NotLoaded(_) | Self::Output(_) => Exit::Failed,
             Self::Archive(error) => of_archive(error),
             Self::Store(error) => of_store(error),
             Self::Mount(error) => match error.class() {
@@ -177,6 +198,7 @@ impl Cause {
             Self::NotMounted => Some("`ovlctl mounts` lists what is".to_owned()),
             Self::NotLoaded(path) => Some(format!("ovlctl load {}", path.display())),
             Self::Usage(_) => Some("ovlctl --help".to_owned()),
+            Self::Output(_) => None,
             Self::Archive(error) => archive_hint(error),
             Self::Store(error) => store_hint(error),
             Self::Mount(error) => error.hint(),
@@ -210,6 +232,7 @@ fn of_store(error: &store::Error) -> Exit {
         store::Error::Record { .. } => Exit::Damaged,
         store::Error::ReadOnly(_)
         | store::Error::NoSpace(_)
+        | store::Error::NoSpaceForLayer { .. }
         | store::Error::NotAStore(_)
         | store::Error::Root { .. }
         | store::Error::File { .. }
@@ -246,7 +269,9 @@ fn store_hint(error: &store::Error) -> Option<String> {
     match error {
         store::Error::NoImage { near: Some(near), .. }
         | store::Error::NoContainer { near: Some(near), .. } => Some(format!("did you mean '{near}'?")),
-        store::Error::NoSpace(_) => Some("free some with `ovlctl prune`".to_owned()),
+        store::Error::NoSpace(_) | store::Error::NoSpaceForLayer { .. } => {
+            Some("free some with `ovlctl prune`".to_owned())
+        }
         store::Error::Unfit { .. } | store::Error::NotAStore(_) => {
             Some("give --root a directory on ext4, xfs or btrfs".to_owned())
         }

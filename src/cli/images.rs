@@ -44,8 +44,7 @@ impl Images {
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
         let images = context.store()?.images().map_err(|e| Fault::new("list", "images", e))?;
         let rows: Vec<ImageRow> = images.iter().flat_map(image_rows).collect();
-        print::rows(self.listing, IMAGES, |row| row.id.short(), &rows);
-        Ok(())
+        print::rows(self.listing, IMAGES, |row| row.id.short(), &rows)
     }
 }
 
@@ -123,7 +122,6 @@ impl Layers {
             loaded: layer.loaded,
         };
         let rows: Vec<LayerRow> = layers.into_iter().map(row).collect();
-        print::rows(self.listing, LAYERS, |row| row.chain_id.short(), &rows);
-        Ok(())
+        print::rows(self.listing, LAYERS, |row| row.chain_id.short(), &rows)
     }
 }

@@ -113,8 +113,7 @@ impl Inspect {
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
         let store = context.store()?;
         let facts: Result<Vec<Value>, Fault> = self.names.iter().map(|name| facts(&store, name)).collect();
-        print::json(&facts?);
-        Ok(())
+        print::json(&facts?)
     }
 }
 

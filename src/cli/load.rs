@@ -83,18 +83,18 @@ impl Load {
             for image in archive.choose_all(&self.pick.choice()).map_err(|e| failed(e.into()))? {
                 let loaded =
                     take(context, &change, &archive, image, &self.pick).map_err(|e| failed(e.into()))?;
-                self.tell(context, image, &loaded);
+                self.tell(context, image, &loaded)?;
             }
         }
         Ok(())
     }
 
-    fn tell(&self, context: &Context, image: &archive::Image, loaded: &Loaded) {
+    fn tell(&self, context: &Context, image: &archive::Image, loaded: &Loaded) -> Result<(), Fault> {
         if self.quiet {
             return print::line(&loaded.image.id.to_string());
         }
         let name = image.names.first().cloned().unwrap_or_else(|| image.id.short());
-        print::line(&format!("{name}  {}", loaded.image.id));
+        print::line(&format!("{name}  {}", loaded.image.id))?;
         let layers = loaded.image.layers.len();
         context.say(&format!(
             "{layers} layer{}, {} new, {}",
@@ -102,6 +102,7 @@ impl Load {
             loaded.new_layers,
             print::size(loaded.image.size())
         ));
+        Ok(())
     }
 }
 

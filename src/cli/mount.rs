@@ -96,8 +96,7 @@ impl Mount {
             let failed = |cause: Cause| Fault::new("mount", arguments.object("overlay", Some(target)), cause);
             let mounted = arguments.mount_plain(target).map_err(failed)?;
             mounted.warnings.iter().for_each(|warning| context.warn(warning));
-            print::path(&mounted.target);
-            return Ok(());
+            return print::path(&mounted.target);
         }
         context.may_extract("mount")?;
         let (source, target) = arguments.source_and_target()?;
@@ -105,7 +104,7 @@ impl Mount {
         let done =
             arguments.mount(context, source, target).map_err(|cause| Fault::new("mount", object, cause))?;
         done.warnings.iter().for_each(|warning| context.warn(warning));
-        print::path(&done.target);
+        print::path(&done.target)?;
         if let Some(name) = &done.container {
             context.say(&format!("container '{name}'"));
         }
@@ -122,8 +121,8 @@ impl Plan {
             let method = mount::choose(&plan)?;
             Ok(plan.calls(method, &target)?)
         });
-        calls.map_err(|cause| Fault::new("plan", object, cause))?.iter().for_each(|call| print::line(call));
-        Ok(())
+        let calls = calls.map_err(|cause| Fault::new("plan", object, cause))?;
+        calls.iter().try_for_each(|call| print::line(call))
     }
 }
 
@@ -156,7 +155,7 @@ impl Arguments {
     /// Returns how the mount is called in a message: `'web:1.4' on /mnt/web`.
     fn object(&self, source: impl AsRef<Path>, target: Option<&Path>) -> String {
         let source = source.as_ref();
-        let source = if source.exists() || source.as_os_str() == "-" {
+        let source = if is_path(source) || source.exists() {
             load::display(source)
         } else {
             format!("'{}'", source.display())
@@ -250,8 +249,7 @@ impl Arguments {
     /// Finds out what the source means: names in the store come first.
     fn find(&self, store: &Store, source: &Path) -> Result<Source, Cause> {
         let text = source.to_str().unwrap_or_default();
-        let is_path = text.is_empty() || text == "-" || text.starts_with(['/', '.']);
-        if is_path || self.pick.chooses() {
+        if is_path(source) || self.pick.chooses() {
             return Ok(Source::Archive(source.to_owned()));
         }
         let container = store.container(text)?;
@@ -307,6 +305,12 @@ impl Arguments {
         }
         Ok((container::container_plan(&store, &new, &image.record, &how)?, target))
     }
+}
+
+/// Whether a source can only be a path, or standard input.
+fn is_path(source: &Path) -> bool {
+    let text = source.to_str().unwrap_or_default();
+    text.is_empty() || text == "-" || text.starts_with(['/', '.'])
 }
 
 /// Stands for a container that `plan` does not make.

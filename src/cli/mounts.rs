@@ -48,8 +48,7 @@ impl Mounts {
         let store = context.store()?;
         let rows = rows(&store)?;
         let name = |row: &MountRow| row.name.clone().or_else(|| row.target.clone()).unwrap_or_default();
-        print::rows(self.listing, MOUNTS, name, &rows);
-        Ok(())
+        print::rows(self.listing, MOUNTS, name, &rows)
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Rm {
 
 impl Rm {
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
-        self.names.iter().try_for_each(|name| remove(context, name))
+        Fault::each(&self.names, |name| remove(context, name))
     }
 }
 
@@ -55,21 +55,24 @@ fn remove(context: &Context, name: &str) -> Result<(), Fault> {
         let change = store.change(Share::Shared, &mut context.waiting()).map_err(failed)?;
         mount::container::remove(&change, &container.name, &mut context.waiting())
             .map_err(|e| Fault::new("remove", object(), e))?;
-        print::line(&format!("removed container {}", container.name));
-        return Ok(());
+        return print::line(&format!("removed container {}", container.name));
     }
-    store.image(name).map_err(failed)?;
+    let image = store.image(name).map_err(failed)?;
+    if image.names.len() < 2 {
+        mount::container::refuse_image_in_use(&store, &image.record.id)
+            .map_err(|e| Fault::new("remove", object(), e))?;
+    }
     let change = store.change(Share::Exclusive, &mut context.waiting()).map_err(failed)?;
     let mounted = mount::container::mounted_ids().map_err(|e| Fault::new("remove", object(), e))?;
     match change.remove_image(name, &mounted).map_err(failed)? {
         Removed::Untagged(name) => print::line(&format!("untagged {name}")),
         Removed::Deleted { names, id, layers } => {
-            names.iter().for_each(|name| print::line(&format!("untagged {name}")));
-            print::line(&format!("removed image {id}"));
+            names.iter().try_for_each(|name| print::line(&format!("untagged {name}")))?;
+            print::line(&format!("removed image {id}"))?;
             context.say(&freed(&layers));
+            Ok(())
         }
     }
-    Ok(())
 }
 
 /// Remove images without a name that nothing uses, and layers of no image
@@ -93,10 +96,10 @@ impl Prune {
             .map_err(|e| Fault::new("prune", store.layout().root().display(), e))?;
         let garbage = store.garbage(&mounted).map_err(failed)?;
         for image in &garbage.images {
-            print::line(&format!("image {}", image.id));
+            print::line(&format!("image {}", image.id))?;
         }
         for layer in &garbage.layers {
-            print::line(&format!("layer {}  {}", layer.chain_id, print::size(layer.size)));
+            print::line(&format!("layer {}  {}", layer.chain_id, print::size(layer.size)))?;
         }
         if let Some(change) = &change {
             change.remove_garbage(&garbage).map_err(failed)?;

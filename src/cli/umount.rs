@@ -33,28 +33,24 @@ impl Umount {
             let mounts = container::all_mounts(&store).map_err(|e| Fault::new("unmount", "all", e))?;
             return self.end_each(context, &store, &mounts);
         }
-        for text in &self.mounts {
+        Fault::each(&self.mounts, |text| {
             let mounts = container::find_mounts(&store, text).map_err(|e| Fault::new("unmount", text, e))?;
             if mounts.is_empty() {
                 return Err(Fault::new("unmount", text, Cause::NotMounted));
             }
-            self.end_each(context, &store, &mounts)?;
-        }
-        Ok(())
+            self.end_each(context, &store, &mounts)
+        })
     }
 
-    /// Goes on after a failure, so that one busy mount does not keep the others; the first failure is told.
     fn end_each(&self, context: &Context, store: &Store, mounts: &[OverlayMount]) -> Result<(), Fault> {
-        let outcomes: Vec<Result<(), Fault>> =
-            mounts.iter().map(|mount| self.end(context, store, mount)).collect();
-        outcomes.into_iter().collect()
+        Fault::each(mounts, |mount| self.end(context, store, mount))
     }
 
     fn end(&self, context: &Context, store: &Store, mount: &OverlayMount) -> Result<(), Fault> {
         let failed = |e: container::Error| Fault::new("unmount", mount.target.display(), e);
         let ended =
             container::unmount(store, mount, self.lazy, self.rm, &mut context.waiting()).map_err(failed)?;
-        print::path(&ended.target);
+        print::path(&ended.target)?;
         match ended.container {
             Some((name, true)) => {
                 context

@@ -6,7 +6,7 @@
 mod ended;
 mod mounted;
 
-pub use ended::{Unmounted, forget_ephemeral, remove, unmount};
+pub use ended::{Unmounted, forget_ephemeral, refuse_image_in_use, remove, unmount};
 pub use mounted::{Mounted, all_mounts, find_mounts, mounted_ids, mounts};
 
 use std::fs::{self, DirBuilder};

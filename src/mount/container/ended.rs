@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::mounted::{id_of, mounted_ids, overlays};
 use super::{Error, work_beside};
+use crate::digest::Digest;
 use crate::mount::{self, OverlayMount};
 use crate::store::record::{ContainerRecord, Upper};
 use crate::store::{Change, Own, Store};
@@ -93,5 +94,14 @@ pub fn forget_ephemeral(change: &Change<'_>) -> Result<(), Error> {
 /// A container is mounted once: says no where it is in this mount namespace.
 pub(super) fn refuse_mounted(container: &ContainerRecord) -> Result<(), Error> {
     let found = overlays()?.into_iter().find(|mount| id_of(mount).as_ref() == Some(&container.id));
+    found.map_or(Ok(()), |mount| Err(Error::Mounted(mount.target)))
+}
+
+/// Says where an image, or a container over it, is mounted, if it is: the store itself only knows of the container.
+pub fn refuse_image_in_use(store: &Store, image: &Digest) -> Result<(), Error> {
+    let mut ids = vec![image.hex()];
+    let over = store.containers()?.into_iter().filter(|container| container.image == *image);
+    ids.extend(over.map(|container| container.id));
+    let found = overlays()?.into_iter().find(|mount| id_of(mount).is_some_and(|id| ids.contains(&id)));
     found.map_or(Ok(()), |mount| Err(Error::Mounted(mount.target)))
 }
