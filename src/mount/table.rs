@@ -187,7 +187,7 @@ fn unescape(bytes: &[u8]) -> Vec<u8> {
 
 fn octal(bytes: &[u8]) -> Option<u8> {
     let [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] = bytes else { return None };
-    Some((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'))
+    Some(((a - b'0') << 6) | ((b - b'0') << 3) | (c - b'0'))
 }
 
 /// Splits `a:b\:c` at its colons. A double colon, which sets data-only layers apart, separates as well.

@@ -19,7 +19,7 @@ pub(super) fn field(bytes: &[u8]) -> Option<i128> {
 fn base256(bytes: &[u8]) -> i128 {
     let first = i128::from(bytes[0] & 0x3f);
     let sign = if bytes[0] & 0x40 == 0 { 0 } else { -1 << 6 };
-    bytes[1..].iter().fold(sign | first, |number, byte| number << 8 | i128::from(*byte))
+    bytes[1..].iter().fold(sign | first, |number, byte| (number << 8) | i128::from(*byte))
 }
 
 fn octal(bytes: &[u8]) -> Option<i128> {
@@ -32,7 +32,7 @@ fn octal(bytes: &[u8]) -> Option<i128> {
         return None;
     }
     digits.iter().try_fold(0, |number, byte| match byte {
-        b'0'..=b'7' => Some(number << 3 | i128::from(byte - b'0')),
+        b'0'..=b'7' => Some((number << 3) | i128::from(byte - b'0')),
         0..=b'/' | b'8'..=u8::MAX => None,
     })
 }
