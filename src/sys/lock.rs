@@ -26,7 +26,7 @@ pub struct Lock {
 
 impl Lock {
     /// Takes the lock of the file at `path`, which is created where it is missing. Where somebody else has it, `waiting`
-    /// is told who (see [`holders`]) and the lock is waited for.
+    /// is told who (see `holders`) and the lock is waited for.
     pub fn take(path: &Path, share: Share, waiting: &mut dyn FnMut(&[Holder])) -> Result<Self, CallFailed> {
         loop {
             let fd = open(path)?;
