@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::store::{self, Store};
-use crate::sys::caps::{self, Need, TO_EXTRACT, TO_MOUNT};
+use crate::sys::caps::{self, Need};
 use crate::sys::lock::Holder;
 use fault::{Cause, Fault};
 
@@ -93,43 +93,24 @@ impl Context {
     fn store(&self) -> Result<Store, Fault> {
         self.open_store().map_err(|e| Fault::new("open", self.root.display(), e))
     }
+}
 
-    /// Says what is no data, on stderr.
-    #[expect(clippy::unused_self, reason = "how much is said will be a matter of options")]
-    fn say(&self, text: &str) {
-        fault::say(text);
-    }
-
-    /// Warns of what was not done as asked.
-    #[expect(clippy::unused_self, reason = "how much is said will be a matter of options")]
-    fn warn(&self, text: &str) {
-        fault::say(&format!("warning: {text}"));
-    }
-
-    /// What to do while another command has to be waited for: say for whom.
-    fn waiting(&self) -> impl FnMut(&[Holder]) {
-        |holders: &[Holder]| {
-            let who: Vec<String> =
-                holders.iter().map(|holder| format!("pid {} ({})", holder.pid, holder.command)).collect();
-            let who = if who.is_empty() { "another command".to_owned() } else { who.join(", ") };
-            self.say(&format!("waiting for {who}"));
-        }
-    }
-
-    /// Says no before anything is opened where this process lacks what writing layers takes.
-    #[expect(clippy::unused_self, reason = "asked of the process, in the place where a verb starts")]
-    fn may_extract(&self, verb: &'static str) -> Result<(), Fault> {
-        permit(verb, TO_EXTRACT)
-    }
-
-    /// The same for mounting alone.
-    #[expect(clippy::unused_self, reason = "asked of the process, in the place where a verb starts")]
-    fn may_mount(&self, verb: &'static str) -> Result<(), Fault> {
-        permit(verb, TO_MOUNT)
+/// What to do while another command has to be waited for: say for whom.
+fn waiting() -> impl FnMut(&[Holder]) {
+    |holders: &[Holder]| {
+        let who: Vec<String> =
+            holders.iter().map(|holder| format!("pid {} ({})", holder.pid, holder.command)).collect();
+        let who = if who.is_empty() { "another command".to_owned() } else { who.join(", ") };
+        fault::say(&format!("waiting for {who}"));
     }
 }
 
+/// Says no before anything is opened where this process lacks a capability, and drops those that no verb needs.
 fn permit(verb: &'static str, needed: &[Need]) -> Result<(), Fault> {
     let missing = caps::missing(needed);
-    if missing.is_empty() { Ok(()) } else { Err(Fault::new(verb, "", Cause::NotPermitted(missing))) }
+    if !missing.is_empty() {
+        return Err(Fault::new(verb, "", Cause::NotPermitted(missing)));
+    }
+    caps::drop_others();
+    Ok(())
 }

@@ -317,6 +317,11 @@ fn plain(text: &str) -> String {
     }
 }
 
+/// Warns of what was not done as asked.
+pub(super) fn warn(text: &str) {
+    say(&format!("warning: {text}"));
+}
+
 /// Writes a line to stderr. Names from strangers may hold control characters: a terminal must not obey them.
 pub(super) fn say(text: &str) {
     let clean: String = text

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::fault::{self, Fault};
-use super::{Context, print};
+use super::{Context, permit, print, waiting};
 use crate::archive::{Archive, Choice, ImageRef, Platform, Source};
 use crate::layer::{Options, XattrPolicy};
 use crate::store::load::Loaded;
 use crate::store::{Change, Error};
+use crate::sys::caps::TO_EXTRACT;
 use crate::sys::lock::Share;
 use crate::{archive, store};
 
@@ -74,29 +75,28 @@ impl Pick {
 
 impl Load {
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
-        context.may_extract("load")?;
+        permit("load", TO_EXTRACT)?;
         let store = context.store()?;
         for path in &self.archives {
             let failed = |cause: fault::Cause| Fault::new("load", display(path), cause);
-            let change = store.change(Share::Shared, &mut context.waiting()).map_err(|e| failed(e.into()))?;
+            let change = store.change(Share::Shared, &mut waiting()).map_err(|e| failed(e.into()))?;
             let archive = open(&change, path).map_err(|e| failed(e.into()))?;
             for image in archive.choose_all(&self.pick.choice()).map_err(|e| failed(e.into()))? {
-                let loaded =
-                    take(context, &change, &archive, image, &self.pick).map_err(|e| failed(e.into()))?;
-                self.tell(context, image, &loaded)?;
+                let loaded = take(&change, &archive, image, &self.pick).map_err(|e| failed(e.into()))?;
+                self.tell(image, &loaded)?;
             }
         }
         Ok(())
     }
 
-    fn tell(&self, context: &Context, image: &archive::Image, loaded: &Loaded) -> Result<(), Fault> {
+    fn tell(&self, image: &archive::Image, loaded: &Loaded) -> Result<(), Fault> {
         if self.quiet {
             return print::line(&loaded.image.id.to_string());
         }
         let name = image.names.first().cloned().unwrap_or_else(|| image.id.short());
         print::line(&format!("{name}  {}", loaded.image.id))?;
         let layers = loaded.image.layers.len();
-        context.say(&format!(
+        fault::say(&format!(
             "{layers} layer{}, {} new, {}",
             if layers == 1 { "" } else { "s" },
             loaded.new_layers,
@@ -114,16 +114,15 @@ pub(super) fn open(change: &Change<'_>, path: &std::path::Path) -> Result<Archiv
 
 /// Loads one image, and tells what was left out.
 pub(super) fn take(
-    context: &Context,
     change: &Change<'_>,
     archive: &Archive,
     image: &archive::Image,
     pick: &Pick,
 ) -> Result<Loaded, store::Error> {
-    let loaded: Result<Loaded, Error> = change.load(archive, image, &pick.options(), &mut context.waiting());
+    let loaded: Result<Loaded, Error> = change.load(archive, image, &pick.options(), &mut waiting());
     let loaded = loaded?;
     for warning in &loaded.warnings {
-        context.warn(warning);
+        fault::warn(warning);
     }
     Ok(loaded)
 }

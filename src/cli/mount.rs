@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::fault::{Cause, Fault};
+use super::fault::{self, Cause, Fault};
 use super::load::{self, Pick};
-use super::{Context, print};
+use super::{Context, permit, print, waiting};
 use crate::archive::name;
 use crate::mount::container::{self, Done, How, UpperWish, Wishes};
 use crate::mount::options::Options;
@@ -15,6 +15,7 @@ use crate::mount::{self, Access, Lower, Method, Target};
 use crate::store::images::Image;
 use crate::store::record::{ContainerRecord, Upper};
 use crate::store::{self, Change, Store};
+use crate::sys::caps::{TO_EXTRACT, TO_MOUNT};
 use crate::sys::lock::Share;
 
 /// Mount an image archive, an image, a container, or any directories
@@ -91,22 +92,22 @@ impl Mount {
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
         let arguments = &self.arguments;
         if !arguments.lower.is_empty() {
-            context.may_mount("mount")?;
+            permit("mount", TO_MOUNT)?;
             let target = arguments.plain_target()?;
             let failed = |cause: Cause| Fault::new("mount", arguments.object("overlay", Some(target)), cause);
             let mounted = arguments.mount_plain(target).map_err(failed)?;
-            mounted.warnings.iter().for_each(|warning| context.warn(warning));
+            mounted.warnings.iter().for_each(|warning| fault::warn(warning));
             return print::path(&mounted.target);
         }
-        context.may_extract("mount")?;
+        permit("mount", TO_EXTRACT)?;
         let (source, target) = arguments.source_and_target()?;
         let object = arguments.object(source, target);
         let done =
             arguments.mount(context, source, target).map_err(|cause| Fault::new("mount", object, cause))?;
-        done.warnings.iter().for_each(|warning| context.warn(warning));
+        done.warnings.iter().for_each(|warning| fault::warn(warning));
         print::path(&done.target)?;
         if let Some(name) = &done.container {
-            context.say(&format!("container '{name}'"));
+            fault::say(&format!("container '{name}'"));
         }
         Ok(())
     }
@@ -217,7 +218,7 @@ impl Arguments {
         let target = target.map(|target| self.pin(target)).transpose()?;
         let how = self.how(target.as_ref())?;
         let store = context.open_store()?;
-        let change = store.change(Share::Shared, &mut context.waiting())?;
+        let change = store.change(Share::Shared, &mut waiting())?;
         container::forget_ephemeral(&change)?;
         let image = match self.find(&store, source)? {
             Source::Container(container) => {
@@ -226,10 +227,10 @@ impl Arguments {
                         "{option} is for a new container, and this one is there"
                     )));
                 }
-                return Ok(container::mount_again(&change, &container.name, &how, &mut context.waiting())?);
+                return Ok(container::mount_again(&change, &container.name, &how, &mut waiting())?);
             }
             Source::Image(image) => image,
-            Source::Archive(path) => self.load(context, &change, &path)?,
+            Source::Archive(path) => self.load(&change, &path)?,
         };
         if self.read_only {
             let target = how.target.ok_or_else(|| Cause::Usage("--read-only needs TARGET".to_owned()))?;
@@ -265,10 +266,10 @@ impl Arguments {
         }
     }
 
-    fn load(&self, context: &Context, change: &Change<'_>, path: &Path) -> Result<Image, Cause> {
+    fn load(&self, change: &Change<'_>, path: &Path) -> Result<Image, Cause> {
         let archive = load::open(change, path)?;
         let image = archive.choose(&self.pick.choice())?;
-        let loaded = load::take(context, change, &archive, image, &self.pick)?;
+        let loaded = load::take(change, &archive, image, &self.pick)?;
         Ok(Image { record: loaded.image, names: image.names.clone() })
     }
 

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::fault::Fault;
-use super::{Context, print};
+use super::fault::{self, Fault};
+use super::{Context, print, waiting};
 use crate::archive::name;
 use crate::mount;
 use crate::store::prune::Removed;
@@ -25,7 +25,7 @@ impl Tag {
         let store = context.store()?;
         let failed = |e| Fault::new("tag", format!("'{}'", self.image), e);
         let image = store.image(&self.image).map_err(failed)?;
-        let change = store.change(Share::Shared, &mut context.waiting()).map_err(failed)?;
+        let change = store.change(Share::Shared, &mut waiting()).map_err(failed)?;
         change.name_image(&image.record.id, &[name]).map_err(failed)
     }
 }
@@ -52,8 +52,8 @@ fn remove(context: &Context, name: &str) -> Result<(), Fault> {
     let object = || format!("'{name}'");
     let failed = |e| Fault::new("remove", object(), e);
     if let Some(container) = store.container(name).map_err(failed)? {
-        let change = store.change(Share::Shared, &mut context.waiting()).map_err(failed)?;
-        mount::container::remove(&change, &container.name, &mut context.waiting())
+        let change = store.change(Share::Shared, &mut waiting()).map_err(failed)?;
+        mount::container::remove(&change, &container.name, &mut waiting())
             .map_err(|e| Fault::new("remove", object(), e))?;
         return print::line(&format!("removed container {}", container.name));
     }
@@ -62,14 +62,14 @@ fn remove(context: &Context, name: &str) -> Result<(), Fault> {
         mount::container::refuse_image_in_use(&store, &image.record.id)
             .map_err(|e| Fault::new("remove", object(), e))?;
     }
-    let change = store.change(Share::Exclusive, &mut context.waiting()).map_err(failed)?;
+    let change = store.change(Share::Exclusive, &mut waiting()).map_err(failed)?;
     let mounted = mount::container::mounted_ids().map_err(|e| Fault::new("remove", object(), e))?;
     match change.remove_image(name, &mounted).map_err(failed)? {
         Removed::Untagged(name) => print::line(&format!("untagged {name}")),
         Removed::Deleted { names, id, layers } => {
             names.iter().try_for_each(|name| print::line(&format!("untagged {name}")))?;
             print::line(&format!("removed image {id}"))?;
-            context.say(&freed(&layers));
+            fault::say(&freed(&layers));
             Ok(())
         }
     }
@@ -90,7 +90,7 @@ impl Prune {
         let change = if self.dry_run {
             None
         } else {
-            Some(store.change(Share::Exclusive, &mut context.waiting()).map_err(failed)?)
+            Some(store.change(Share::Exclusive, &mut waiting()).map_err(failed)?)
         };
         let mounted = mount::container::mounted_ids()
             .map_err(|e| Fault::new("prune", store.layout().root().display(), e))?;
@@ -104,7 +104,7 @@ impl Prune {
         if let Some(change) = &change {
             change.remove_garbage(&garbage).map_err(failed)?;
         }
-        context.say(&freed(&garbage.layers));
+        fault::say(&freed(&garbage.layers));
         Ok(())
     }
 }

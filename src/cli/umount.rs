@@ -2,11 +2,12 @@
 
 use clap::Args;
 
-use super::fault::{Cause, Fault};
-use super::{Context, print};
+use super::fault::{self, Cause, Fault};
+use super::{Context, permit, print, waiting};
 use crate::mount::OverlayMount;
 use crate::mount::container;
 use crate::store::Store;
+use crate::sys::caps::TO_MOUNT;
 
 /// Unmount; the changes stay in the container
 #[derive(Debug, Args)]
@@ -27,36 +28,36 @@ pub(super) struct Umount {
 
 impl Umount {
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
-        context.may_mount("unmount")?;
+        permit("unmount", TO_MOUNT)?;
         let store = context.store()?;
         if self.all {
             let mounts = container::all_mounts(&store).map_err(|e| Fault::new("unmount", "all", e))?;
-            return self.end_each(context, &store, &mounts);
+            return self.end_each(&store, &mounts);
         }
         Fault::each(&self.mounts, |text| {
             let mounts = container::find_mounts(&store, text).map_err(|e| Fault::new("unmount", text, e))?;
             if mounts.is_empty() {
                 return Err(Fault::new("unmount", text, Cause::NotMounted));
             }
-            self.end_each(context, &store, &mounts)
+            self.end_each(&store, &mounts)
         })
     }
 
-    fn end_each(&self, context: &Context, store: &Store, mounts: &[OverlayMount]) -> Result<(), Fault> {
-        Fault::each(mounts, |mount| self.end(context, store, mount))
+    fn end_each(&self, store: &Store, mounts: &[OverlayMount]) -> Result<(), Fault> {
+        Fault::each(mounts, |mount| self.end(store, mount))
     }
 
-    fn end(&self, context: &Context, store: &Store, mount: &OverlayMount) -> Result<(), Fault> {
+    fn end(&self, store: &Store, mount: &OverlayMount) -> Result<(), Fault> {
         let failed = |e: container::Error| Fault::new("unmount", mount.target.display(), e);
-        let ended =
-            container::unmount(store, mount, self.lazy, self.rm, &mut context.waiting()).map_err(failed)?;
+        let ended = container::unmount(store, mount, self.lazy, self.rm, &mut waiting()).map_err(failed)?;
         print::path(&ended.target)?;
         match ended.container {
             Some((name, true)) => {
-                context
-                    .say(&format!("changes kept in '{name}': `ovlctl mount {name} TARGET` brings them back"));
+                fault::say(&format!(
+                    "changes kept in '{name}': `ovlctl mount {name} TARGET` brings them back"
+                ));
             }
-            Some((name, false)) => context.say(&format!("removed '{name}' and its changes")),
+            Some((name, false)) => fault::say(&format!("removed '{name}' and its changes")),
             None => {}
         }
         Ok(())

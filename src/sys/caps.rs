@@ -1,6 +1,6 @@
-//! Which capabilities this process lacks.
+//! Capabilities: which are missing, and giving up the others.
 
-use caps::{CapSet, Capability};
+use caps::{CapSet, Capability, CapsHashSet};
 
 /// A capability that a verb needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,12 @@ pub enum Need {
     Mknod,
     /// File capabilities.
     Setfcap,
+    /// Coming back from a mount namespace (setns(2)).
+    SysChroot,
+    /// The kernel's log, where it is restricted.
+    Syslog,
+    /// Who uses a mount, in other users' processes.
+    SysPtrace,
 }
 
 /// What mounting needs.
@@ -27,6 +33,9 @@ pub const TO_MOUNT: &[Need] = &[Need::SysAdmin];
 /// What writing layers needs.
 pub const TO_EXTRACT: &[Need] =
     &[Need::SysAdmin, Need::Chown, Need::DacOverride, Need::Fowner, Need::Fsetid, Need::Mknod, Need::Setfcap];
+
+/// What makes errors better, or other ways of mounting possible: kept where it is there.
+const HELPFUL: &[Need] = &[Need::SysChroot, Need::Syslog, Need::SysPtrace];
 
 impl Need {
     fn capability(self) -> Capability {
@@ -38,6 +47,9 @@ impl Need {
             Self::Fsetid => Capability::CAP_FSETID,
             Self::Mknod => Capability::CAP_MKNOD,
             Self::Setfcap => Capability::CAP_SETFCAP,
+            Self::SysChroot => Capability::CAP_SYS_CHROOT,
+            Self::Syslog => Capability::CAP_SYSLOG,
+            Self::SysPtrace => Capability::CAP_SYS_PTRACE,
         }
     }
 
@@ -55,6 +67,24 @@ pub fn missing(needs: &[Need]) -> Vec<Need> {
     needs.iter().copied().filter(|need| !has(need)).collect()
 }
 
+/// Drops every capability of this thread, and of those that it starts, but what writing layers needs and what helps.
+///
+/// A failure is no error: what is dropped here is what no bug may use, not what the program relies on not having.
+pub fn drop_others() {
+    let Ok(has) = caps::read(None, CapSet::Permitted) else { return };
+    let kept = TO_EXTRACT
+        .iter()
+        .chain(HELPFUL)
+        .map(|need| need.capability())
+        .filter(|cap| has.contains(cap))
+        .collect();
+    let empty = CapsHashSet::new();
+    let _ = caps::set(None, CapSet::Ambient, &empty);
+    let _ = caps::set(None, CapSet::Inheritable, &empty);
+    let _ =
+        caps::set(None, CapSet::Effective, &kept).and_then(|()| caps::set(None, CapSet::Permitted, &kept));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +96,13 @@ mod tests {
         assert_eq!(missing(TO_MOUNT), [Need::SysAdmin]);
         assert_eq!(missing(TO_EXTRACT).len(), TO_EXTRACT.len());
         assert_eq!(Need::Setfcap.name(), "CAP_SETFCAP");
+    }
+
+    #[test]
+    fn what_no_verb_needs_is_dropped() {
+        drop_others();
+        assert_eq!(missing(TO_EXTRACT), []);
+        assert!(!caps::has_cap(None, CapSet::Permitted, Capability::CAP_NET_ADMIN).unwrap());
+        assert!(!caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_MODULE).unwrap());
     }
 }
