@@ -48,7 +48,7 @@ impl Digest {
         }
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+            *byte = (digit(pair[0])? << 4) | digit(pair[1])?;
         }
         Ok(Self(bytes))
     }

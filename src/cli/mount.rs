@@ -55,7 +55,7 @@ struct Arguments {
     #[arg(long, value_name = "DIR", requires = "upper")]
     work: Option<PathBuf>,
     /// Let nothing be changed, and make no container
-    #[arg(short, long, conflicts_with_all = ["upper", "rm", "name"])]
+    #[arg(short, long, conflicts_with_all = ["upper", "name"])]
     read_only: bool,
     /// The new container's name
     #[arg(long)]

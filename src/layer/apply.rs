@@ -95,6 +95,9 @@ impl Apply<'_, '_> {
             return Ok(());
         }
         let name = whiteout::read(last).entry(&entry)?;
+        if !matches!(name, Name::Plain(_)) && self.is_below_no_directory(parents, &entry)? {
+            return Ok(());
+        }
         let parent = self.enter(parents, &entry)?;
         self.tree.fits(parent, last).entry(&entry)?;
         match name {

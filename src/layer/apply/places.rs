@@ -82,6 +82,24 @@ impl Apply<'_, '_> {
         Ok(here)
     }
 
+    /// Whether something of this layer that is no directory, a link too, stands at `parents` or on the way there.
+    ///
+    /// It hides by itself whatever the layers below have there, so a whiteout beneath it removes nothing: umoci writes such
+    /// whiteouts where a directory became a file. Following a link would remove what the layer never meant.
+    pub(super) fn is_below_no_directory(&mut self, parents: &[&[u8]], entry: &[u8]) -> Result<bool, Error> {
+        let mut here = ROOT;
+        for part in parents {
+            match self.tree.kid(here, part) {
+                Some(kid) => here = kid,
+                None => {
+                    let spot = Spot::new(here, part);
+                    return Ok(self.links.at(&spot).is_some() || self.is_on_disk(&spot, entry)?);
+                }
+            }
+        }
+        Ok(false)
+    }
+
     fn walk(&mut self, mut here: NodeId, parts: &[&[u8]], entry: &[u8]) -> Result<NodeId, Error> {
         let mut todo: VecDeque<Box<[u8]>> = parts.iter().map(|&part| part.into()).collect();
         // What is not there yet, below `here`: made only once it is known that no `..` of a link takes it back.

@@ -55,11 +55,6 @@ fn dotdot_in_a_link_is_the_parent_of_where_it_leads() {
 }
 
 #[test]
-fn whiteouts_beneath_a_link_of_the_layer_count_where_it_leads() {
-    Scene::new().layer("f run/a").layer("l var /run\nf var/.wh.a").holds("d ./\nd run\n- run/a\nl var /run");
-}
-
-#[test]
 fn a_link_replaced_by_a_directory_is_followed_no_more() {
     Scene::new().layer("d x\nl a x\nf a/1\nd a\nf a/2").holds("d ./\nd a\nf a/2\nd x\nf x/1");
 }

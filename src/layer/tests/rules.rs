@@ -22,6 +22,15 @@ fn a_whiteout_spares_the_file_of_its_own_layer() {
 }
 
 #[test]
+fn a_whiteout_beneath_what_replaced_its_directory_removes_nothing() {
+    Scene::new().layer("f d/inner").layer("f d new\nf d/.wh.inner\nf d/.wh..wh..opq").holds("d ./\nf d new");
+    Scene::new()
+        .layer("f d/inner\nf e/inner")
+        .layer("l d e\nf d/.wh.inner\nf d/.wh..wh..opq")
+        .holds("d ./\nl d e");
+}
+
+#[test]
 fn a_whiteout_and_a_directory_make_it_opaque() {
     for layer in ["f .wh.d\nd d\nf d/new", "f d/new\nd d\nf .wh.d"] {
         Scene::new().layer("f d/old").layer(layer).holds("d ./\nd {trusted.overlay.opaque=y} d\nf d/new");
