@@ -3,8 +3,10 @@
 //! With `index=off` the kernel only notes it in its log and mounts: two overlays then write to one upper directory
 //! ("undefined behavior", overlayfs.rst), and the second one empties the first one's work directory at once.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -99,10 +101,21 @@ fn holder(dir: &Path, role: Role) -> io::Result<Option<PathBuf>> {
 /// Whether a path of mountinfo means `dir`: it is as it was given, escapes and all, and may be relative to a folder
 /// that nobody knows any more.
 fn names(given: &Path, dir: &Path) -> bool {
-    if given.is_relative() {
-        return dir.ends_with(given);
+    let is = |given: &Path| match given.is_relative() {
+        true => dir.ends_with(given),
+        false => given == dir || fs::canonicalize(given).is_ok_and(|given| given == dir),
+    };
+    // Given as a string it has overlayfs' escapes (ovl_unescape), given as an open directory it has none.
+    is(given) || is(&unescaped(given))
+}
+
+fn unescaped(given: &Path) -> PathBuf {
+    let mut bytes = given.as_os_str().as_bytes().iter();
+    let mut plain = Vec::with_capacity(bytes.len());
+    while let Some(&byte) = bytes.next() {
+        plain.push(if byte == b'\\' { *bytes.next().unwrap_or(&byte) } else { byte });
     }
-    given == dir || fs::canonicalize(given).is_ok_and(|given| given == dir)
+    PathBuf::from(OsString::from_vec(plain))
 }
 
 /// Reads the overlays of every other mount namespace.
@@ -122,4 +135,26 @@ pub fn everywhere() -> io::Result<Vec<OverlayMount>> {
         all.extend(table::parse(&text).iter().filter_map(OverlayMount::of));
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_known_by_what_mountinfo_shows_of_it() {
+        let table = [
+            ("/srv/a,b", "/srv/a,b", true),
+            (r"/srv/a\,b", "/srv/a,b", true),
+            (r"/srv/a\\b", r"/srv/a\b", true),
+            (r"/srv/a\b", r"/srv/a\b", true),
+            ("a/diff", "/store/overlay2/a/diff", true),
+            (r"a\,b/diff", "/store/overlay2/a,b/diff", true),
+            (r"/srv/a\,b", "/srv/a", false),
+            ("b/diff", "/store/overlay2/a/diff", false),
+        ];
+        for (given, dir, means) in table {
+            assert_eq!(names(Path::new(given), Path::new(dir)), means, "{given}");
+        }
+    }
 }

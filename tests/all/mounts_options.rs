@@ -92,6 +92,23 @@ fn upper_directory_that_is_in_use_is_refused() {
 }
 
 #[test]
+fn upper_directory_in_use_is_known_whatever_its_name() {
+    let scene = plain();
+    for dir in ["other", "u,p\\d", "work", "unused"] {
+        scene.mkdir(dir);
+    }
+    let mount = |work, target| {
+        let said = ["--lower", "a", "--upper", "u,p\\d", "--work", work, target];
+        ["fd", "path", "procfd"].map(|method| [&["mount", "--method", method], &said[..]].concat())
+    };
+    for (first, second) in mount("work", "root").iter().zip(mount("unused", "other")) {
+        scene.run_args(first).succeeds();
+        scene.run_args(&second).fails(4).stderr_has("is already the upper directory of [DIR]/root");
+        scene.run("umount root").succeeds();
+    }
+}
+
+#[test]
 fn upper_directory_inside_a_lower_one_is_refused() {
     let scene = Scene::new();
     for dir in ["low/up", "low/work", "root"] {
