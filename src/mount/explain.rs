@@ -149,6 +149,10 @@ fn by_words(said: &str, errno: Errno) -> Option<Why> {
         // Up to Linux 6.4: `unrecognized mount option "x" or missing value`.
         let option = option.split('"').next().unwrap_or_default();
         (format!("this kernel's overlayfs does not take option '{option}'"), Class::Unsupported)
+    } else if let Some(option) = after(said, "bad mount option \"") {
+        // Up to Linux 6.4, of redirect_dir only: `bad mount option "redirect_dir=x"`.
+        let option = option.split(['=', '"']).next().unwrap_or_default();
+        (format!("bad value for option '{option}'"), Class::Failed)
     } else if let Some(option) = after(said, "Bad value for ") {
         (format!("bad value for option {option}"), Class::Failed)
     } else {
@@ -257,6 +261,22 @@ mod tests {
                 &[],
                 "bad value for option 'index'",
                 Class::Failed,
+            ),
+            (
+                "mount(\"overlay\", \"/x\", \"overlay\", 0, \"redirect_dir=x\")",
+                Errno::INVAL,
+                "",
+                &["bad mount option \"redirect_dir=x\""],
+                "bad value for option 'redirect_dir'",
+                Class::Failed,
+            ),
+            (
+                "mount(\"overlay\", \"/x\", \"overlay\", 0, \"frob=1\")",
+                Errno::INVAL,
+                "",
+                &["unrecognized mount option \"frob=1\" or missing value"],
+                "this kernel's overlayfs does not take option 'frob=1'",
+                Class::Unsupported,
             ),
             (
                 create,
