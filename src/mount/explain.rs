@@ -174,6 +174,12 @@ fn by_errno(call: &str, errno: Errno) -> Option<Why> {
             Some("CAP_SYS_ADMIN is needed, and no sandbox that forbids it"),
             Class::Failed,
         ),
+        ("setxattr", Errno::OPNOTSUPP) => (
+            // `user.` ones of a tmpfs: since Linux 6.6.
+            "memory cannot hold an extended attribute of the root directory on this kernel",
+            Some("give --upper a directory on ext4, xfs or btrfs"),
+            Class::Unsupported,
+        ),
         ("move_mount" | "mount", Errno::NOSPC) => {
             ("too many mounts in this namespace", Some("sysctl fs.mount-max"), Class::Failed)
         }
@@ -295,6 +301,14 @@ mod tests {
                 Class::Failed,
             ),
             ("open(\"/x\", O_RDONLY)", Errno::MFILE, "", &[], "too many open files", Class::Failed),
+            (
+                "setxattr(\"/x\", \"user.a\", \"b\", 1, 0)",
+                Errno::OPNOTSUPP,
+                "",
+                &[],
+                "memory cannot hold an extended attribute of the root directory on this kernel",
+                Class::Unsupported,
+            ),
         ];
         for &(call, errno, said, log, sentence, class) in table {
             assert_eq!(explained(call, errno, said, log), (sentence.to_owned(), class));
