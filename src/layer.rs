@@ -97,7 +97,7 @@ impl LeftOut {
             |count: u64| if count == 1 { "1 attribute".to_owned() } else { format!("{count} attributes") };
         let mut sentences = Vec::new();
         if self.steering > 0 {
-            sentences.push(format!("{} that would steer overlayfs left out", several(self.steering)));
+            sentences.push(format!("{} of trusted.* or user.overlay.* left out", several(self.steering)));
         }
         if self.unheld > 0 {
             let first = self.named.first().map_or(String::new(), |first| {

@@ -269,6 +269,9 @@ impl Arguments {
     fn load(&self, change: &Change<'_>, path: &Path) -> Result<Image, Cause> {
         let archive = load::open(change, path)?;
         let image = archive.choose(&self.pick.choice())?;
+        if image.layers.len() > mount::MAX_LOWER {
+            return Err(mount::Error::TooManyLayers(image.layers.len()).into());
+        }
         let loaded = load::take(change, &archive, image, &self.pick)?;
         Ok(Image { record: loaded.image, names: image.names.clone() })
     }
