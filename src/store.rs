@@ -86,7 +86,7 @@ impl Store {
             create(&self.layout).map_err(|e| self.explained(e))?;
         }
         let begin = |waiting: &mut dyn FnMut(&[Holder])| {
-            let lock = Lock::take(&self.layout.locks().join("store"), share, waiting)?;
+            let lock = Lock::take(&self.layout.locks().join(STORE_LOCK), share, waiting)?;
             stage::sweep(&self.layout)?;
             Ok(Change { store: self, stage: Stage::new(&self.layout)?, _lock: lock })
         };
@@ -112,6 +112,9 @@ impl Store {
         }
     }
 }
+
+/// The lock that every change takes.
+const STORE_LOCK: &str = "store";
 
 /// A change under way: may write to the store, and has a place to do so.
 ///

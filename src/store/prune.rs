@@ -1,12 +1,13 @@
 //! Giving space back: what goes with an image, and what nothing needs any more.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::{Error, file};
 use super::images::Image;
 use super::layers::{gone, names_in};
 use super::record::{ImageRecord, LayerRecord};
-use super::{Change, Store};
+use super::{Change, STORE_LOCK, Store};
 use crate::archive::name;
 use crate::digest::Digest;
 
@@ -68,15 +69,28 @@ impl Store {
         Ok(users)
     }
 
+    /// Returns the layers that none of `images` has, each before the one that it stands on: a command that is killed while
+    /// it removes them must leave none that stands on nothing.
     fn layers_but_of(&self, images: &[Image]) -> Result<Vec<LayerRecord>, Error> {
         let needed: BTreeSet<Digest> =
             images.iter().flat_map(|image| &image.record.layers).map(|layer| layer.chain_id).collect();
-        let mut others = Vec::new();
+        let mut others = BTreeMap::new();
         for chain_id in self.chain_ids()?.iter().filter(|chain_id| !needed.contains(chain_id)) {
-            others.extend(self.layer(chain_id)?);
+            others.extend(self.layer(chain_id)?.map(|layer| (*chain_id, layer)));
         }
-        Ok(others)
+        let height = |layer: &LayerRecord| stack(&others, layer).count();
+        let mut uppermost_first: Vec<LayerRecord> = others.values().cloned().collect();
+        uppermost_first.sort_by_cached_key(|layer| Reverse(height(layer)));
+        Ok(uppermost_first)
     }
+}
+
+/// Returns a layer and those that it stands on, as far as `layers` has them.
+fn stack<'a>(
+    layers: &'a BTreeMap<Digest, LayerRecord>,
+    top: &'a LayerRecord,
+) -> impl Iterator<Item = &'a LayerRecord> {
+    std::iter::successors(Some(top), |layer| layers.get(&layer.parent?))
 }
 
 impl Change<'_> {
@@ -98,11 +112,13 @@ impl Change<'_> {
         }
         self.edit_names(|all| all.retain(|_, id| *id != record.id))?;
         self.stage.discard(&self.layout().image(&record.id))?;
-        let others: BTreeSet<Digest> =
-            self.store.images()?.iter().flat_map(|image| &image.record.layers).map(|l| l.chain_id).collect();
-        let mut layers = Vec::new();
-        for layer in record.layers.iter().filter(|layer| !others.contains(&layer.chain_id)).rev() {
-            layers.extend(self.store.layer(&layer.chain_id)?);
+        // With the image's own layers go those that a killed command left on top of them.
+        let others = self.store.layers_but_of(&self.store.images()?)?;
+        let by_id = others.iter().map(|layer| (layer.chain_id, layer.clone())).collect();
+        let its: BTreeSet<Digest> = record.layers.iter().map(|layer| layer.chain_id).collect();
+        let goes = |layer: &LayerRecord| stack(&by_id, layer).any(|below| its.contains(&below.chain_id));
+        let layers: Vec<LayerRecord> = others.iter().filter(|layer| goes(layer)).cloned().collect();
+        for layer in &layers {
             self.remove_layer(&layer.chain_id)?;
         }
         Ok(Removed::Deleted { names, id: record.id, layers })
@@ -119,8 +135,12 @@ impl Change<'_> {
         self.remove_unfinished()
     }
 
-    /// A record is written before its directory is put in place: a command killed in between leaves the record.
+    /// A record is written before its directory is put in place: a command killed in between leaves the record. Its locks
+    /// stay too; nobody else can hold one now.
     fn remove_unfinished(&self) -> Result<(), Error> {
+        for name in names_in(&self.layout().locks())?.iter().filter(|name| *name != STORE_LOCK) {
+            gone(&self.layout().locks().join(name))?;
+        }
         for name in names_in(&self.layout().layers())? {
             let id = name.strip_suffix(".json").unwrap_or(&name);
             if !self.layout().overlay(id).exists() {

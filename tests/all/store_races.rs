@@ -115,3 +115,50 @@ fn killed_mount_leaves_no_container_that_is_half_there() {
     }
     assert_eq!(scene.tree("root").matches("\nf 0644 d").count(), 3000);
 }
+
+/// Leaves of `image` what a removal leaves that is killed early: its layers, but not the image.
+fn half_removed(scene: &Scene, image: &Image) {
+    fs::remove_dir_all(scene.store().join("images").join(image.id().hex())).unwrap();
+    fs::remove_file(scene.store().join("names.json")).unwrap();
+}
+
+#[test]
+fn layers_that_a_killed_rm_left_go_with_what_they_stand_on() {
+    let scene = Scene::new();
+    let (base, top) = (layer().file("a", "1"), layer().file("b", "2"));
+    let web = image("web").layer(&base).layer(&top);
+    scene.save("web.tar", &web);
+    scene.save("base.tar", &image("base").layer(&base));
+    scene.run("load web.tar").succeeds();
+    half_removed(&scene, &web);
+    scene.run("load base.tar").succeeds();
+    scene.run("rm base").succeeds();
+    assert_eq!(scene.kept_layers(), Vec::<String>::new());
+    scene.mkdir("root");
+    scene.run("mount web.tar root").succeeds();
+    scene.shows_at("root", "f 0644 a  1\nf 0644 b  2");
+}
+
+#[test]
+fn prune_takes_a_layer_before_the_one_it_stands_on() {
+    let scene = Scene::new();
+    let web = image("web").layers(6);
+    scene.save("web.tar", &web);
+    scene.run("load web.tar").succeeds();
+    half_removed(&scene, &web);
+    let removed = scene.run("prune").succeeds().stdout;
+    let removed: Vec<&str> = removed.lines().filter_map(|line| line.split(' ').nth(1)).collect();
+    let uppermost_first: Vec<String> = web.chain_ids().iter().rev().map(ToString::to_string).collect();
+    assert_eq!(removed, uppermost_first);
+    assert_eq!(scene.kept_layers(), Vec::<String>::new());
+}
+
+#[test]
+fn prune_takes_the_locks_of_killed_loads() {
+    let scene = Scene::new();
+    scene.save("slow.tar", &slow());
+    assert!((0..20).any(|_| killed_midway(&scene)), "no load was killed while it unpacked");
+    fs::write(scene.store().join("locks/layer-of-a-killed-load"), "").unwrap();
+    scene.run("prune").succeeds();
+    assert_eq!(fs::read_dir(scene.store().join("locks")).unwrap().count(), 1, "more than the store's own");
+}
