@@ -99,6 +99,8 @@ impl Change<'_> {
             }
             let own = self.own(&format!("layer-{}", chain_id.hex()), waiting)?;
             if self.store.has_layer(chain_id) {
+                // Who had the lock may have been killed just before it did this.
+                self.name_layer(&chain_id.hex())?;
                 continue;
             }
             let path = self.stage.fresh();
