@@ -24,8 +24,10 @@ impl Tag {
         let name = name::normal(&self.name).map_err(|e| Fault::usage(e.to_string()))?;
         let store = context.store()?;
         let failed = |e| Fault::new("tag", format!("'{}'", self.image), e);
-        let image = store.image(&self.image).map_err(failed)?;
+        store.image(&self.image).map_err(failed)?;
         let change = store.change(Share::Shared, &mut waiting()).map_err(failed)?;
+        // Again: it may have been removed while this command waited.
+        let image = store.image(&self.image).map_err(failed)?;
         change.name_image(&image.record.id, &[name]).map_err(failed)
     }
 }
