@@ -138,6 +138,13 @@ impl Found<'_> {
             Given { file, expected: Expected { digest, size: None }, media_type: None, urls: Vec::new() }
         });
         let image = Image::new(self.files, config, layers.collect(), None)?;
+        // Some tools write an entry for each name.
+        if let Some(same) = self.by_id.get(&id).map(|&nr| &mut self.images[nr]) {
+            if (&same.layers, &same.fault) == (&image.layers, &image.fault) {
+                same.add_names(&entry.names);
+                return Ok(());
+            }
+        }
         let nr = self.images.len();
         self.by_id.entry(id).or_insert(nr);
         self.images.push(Image { names: entry.names, ..image });

@@ -118,6 +118,15 @@ fn two_names_of_one_image_are_one_image() {
 }
 
 #[test]
+fn two_entries_of_one_image_are_one_image() {
+    let scene = scene(&docker(&[one("web:1", "a"), one("web:2", "a")]).tar());
+    scene.run("mount all.tar root").succeeds();
+    scene.run("umount root").succeeds();
+    scene.run("mount web:2 root").succeeds();
+    scene.shows_at("root", "f 0644 a  x");
+}
+
+#[test]
 fn names_are_read_as_docker_shows_them() {
     let mut line = one("", "a").oci_descriptor(Packing::Gzip);
     line["annotations"] = json!({"io.containerd.image.name": "docker.io/library/web:1", "org.opencontainers.image.ref.name": "1"});
