@@ -43,9 +43,14 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Refuses a plan whose upper or work directory is in use.
 pub(super) fn claim(plan: &Plan) -> Result<Claim, Error> {
-    let Access::Writable { upper, work } = &plan.access else {
-        return Ok(Claim { state: InUse::Free, _lock: None });
-    };
+    match &plan.access {
+        Access::Writable { upper, work } => claim_of(upper, work),
+        Access::ReadOnly | Access::Tmpfs { .. } => Ok(Claim { state: InUse::Free, _lock: None }),
+    }
+}
+
+/// Refuses an upper and a work directory of which one is in use.
+pub(super) fn claim_of(upper: &Path, work: &Path) -> Result<Claim, Error> {
     // Two that ask at once would both be told that it is free.
     let lock = Dir::open(upper)?;
     let mut locked = false;
@@ -57,13 +62,13 @@ pub(super) fn claim(plan: &Plan) -> Result<Claim, Error> {
         }
         for (role, path) in [(Role::Upper, upper), (Role::Work, work)] {
             if let Some(by) = holder(path, role)? {
-                return Err(Error::InUse { role, path: path.clone(), by: Some(by) });
+                return Err(Error::InUse { role, path: path.to_owned(), by: Some(by) });
             }
         }
         // Nobody to be seen: perhaps a copy of what was just unmounted, in a mount namespace that is just ending.
         thread::sleep(PAUSE);
     }
-    Err(Error::InUse { role: Role::Upper, path: upper.clone(), by: None })
+    Err(Error::InUse { role: Role::Upper, path: upper.to_owned(), by: None })
 }
 
 /// Asks the kernel, in any namespace and for lazily unmounted ones too: makes an overlay, mounted nowhere, that has the

@@ -24,6 +24,7 @@ mod store_races; // killed commands, commands at once
 
 // What is mounted.
 mod mounts; // containers and targets
+mod mounts_again; // containers that come back, and who still uses them
 mod mounts_options; // upper directories, options, methods, numbers of layers
 mod stress; // two hundred rounds, eight at a time
 

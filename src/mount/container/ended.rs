@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use super::mounted::{id_of, mounted_ids, overlays};
 use super::{Error, work_beside};
 use crate::digest::Digest;
+use crate::mount::inuse::{self, InUse};
 use crate::mount::{self, OverlayMount};
 use crate::store::record::{ContainerRecord, Upper};
 use crate::store::{Change, Own, Store};
@@ -38,7 +41,9 @@ pub fn unmount(
     let change = store.change(Share::Shared, waiting)?;
     let (container, own) = change.hold_container(&container.name, waiting)?;
     mount::unmount(&mount.target, lazy)?;
-    let stays = !(remove || container.remove || container.is_ephemeral());
+    let goes = remove || container.remove || container.is_ephemeral();
+    // A bind mount, or a copy in another namespace, shows it still: it goes with the last of them.
+    let stays = !goes || is_mounted(&container)?;
     if !stays {
         drop_container(&change, &container, &own)?;
     }
@@ -49,10 +54,30 @@ pub fn unmount(
 pub fn remove(change: &Change<'_>, name: &str, waiting: &mut dyn FnMut(&[Holder])) -> Result<(), Error> {
     let (container, own) = change.hold_container(name, waiting)?;
     refuse_mounted(&container)?;
-    if mounted_ids()?.contains(&container.id) {
+    if is_mounted(&container)? {
         return Err(Error::MountedElsewhere);
     }
+    let dirs =
+        change.store().upper_and_work(&container).filter(|(upper, work)| upper.exists() && work.exists());
+    // Unmounted lazily it is in no table, and its last users still write to it.
+    let unused = dirs.map(|(upper, work)| inuse::claim_of(&upper, &work)).transpose()?;
+    drop(unused);
     drop_container(change, &container, &own)
+}
+
+/// How often, and how far apart, a mount is looked for again that may be another command's copy, about to end.
+const PATIENCE: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Whether a container is mounted anywhere, in any mount namespace.
+pub(super) fn is_mounted(container: &ContainerRecord) -> Result<bool, Error> {
+    for _ in 0..PATIENCE {
+        if !mounted_ids()?.contains(&container.id) {
+            return Ok(false);
+        }
+        thread::sleep(PAUSE);
+    }
+    Ok(true)
 }
 
 fn drop_container(change: &Change<'_>, container: &ContainerRecord, own: &Own) -> Result<(), Error> {
@@ -66,6 +91,15 @@ fn drop_container(change: &Change<'_>, container: &ContainerRecord, own: &Own) -
 /// Takes overlayfs' own scratch out of a work directory of the user's, unless another mount works there, and the
 /// directory too where it was made for the container. The upper directory stays as it is: it is the user's.
 pub(super) fn leave(upper: &Path, work: &Path) -> Result<(), Error> {
+    if !upper.exists() || !work.exists() {
+        return Ok(());
+    }
+    // Without its work directory a live overlay can write nothing more, and that directory is empty most of the time.
+    let _free = match inuse::claim_of(upper, work) {
+        Ok(claim) if claim.state == InUse::Free => claim,
+        Ok(_) | Err(mount::Error::InUse { .. }) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
     mount::tidy_work(upper, work)?;
     // What is not empty is not ours to remove.
     let _ = fs::remove_dir(work.join("work"));
