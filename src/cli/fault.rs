@@ -84,6 +84,7 @@ impl From<mount::container::Error> for Cause {
             Error::Mount(error) => Self::Mount(error),
             error @ (Error::Mounted(_)
             | Error::MountedElsewhere
+            | Error::InStore(_)
             | Error::ImageGone(_)
             | Error::Directory { .. }
             | Error::Option(_)
@@ -188,6 +189,7 @@ impl Cause {
             Self::Container(
                 mount::container::Error::Mounted(_) | mount::container::Error::MountedElsewhere,
             ) => Exit::InUse,
+            Self::Container(mount::container::Error::Option(_)) => Exit::Usage,
             Self::Container(_) => Exit::Failed,
         }
     }

@@ -23,7 +23,7 @@ use crate::store::layout::LINKS;
 use crate::store::record::{ContainerRecord, ImageRecord, StoredPath, Upper};
 use crate::store::{self, Change, Store};
 use crate::sys::lock::Holder;
-use ended::refuse_mounted;
+use ended::{is_mounted, refuse_mounted};
 use mounted::SOURCE;
 
 /// Why an image or a container could not be mounted or unmounted.
@@ -41,6 +41,9 @@ pub enum Error {
     /// It is mounted where this process cannot see it.
     #[error("mounted in another mount namespace")]
     MountedElsewhere,
+    /// What is mounted there, or written there, is not what the store put there.
+    #[error("{} lies in the store", .0.display())]
+    InStore(PathBuf),
     /// The container stands on an image that is not there.
     #[error("its image {0} is not in the store")]
     ImageGone(String),
@@ -73,6 +76,17 @@ pub struct How<'a> {
     pub typed: &'a [String],
     /// How the layers are handed over.
     pub method: Option<Method>,
+}
+
+impl How<'_> {
+    /// Puts what is asked for now over what a container is always mounted with.
+    fn over(&self, container: &ContainerRecord) -> Result<Self, Error> {
+        let mut options = Options::default();
+        for text in container.options.iter().chain(self.typed) {
+            options.add(text)?;
+        }
+        Ok(Self { options, ..self.clone() })
+    }
 }
 
 /// A new container's choices.
@@ -125,6 +139,7 @@ pub fn mount_image(
     how: &How<'_>,
     target: &Target,
 ) -> Result<Done, Error> {
+    outside(store, target.path())?;
     let plan = image_plan(store, image, how)?;
     perform(&plan, target, None)
 }
@@ -136,8 +151,10 @@ pub fn mount_new(
     wishes: Wishes<'_>,
     how: &How<'_>,
 ) -> Result<Done, Error> {
-    let upper = upper(wishes.upper)?;
-    let short = image.record.id.short();
+    let upper = upper(change.store(), wishes.upper)?;
+    how.target.map_or(Ok(()), |target| outside(change.store(), target.path()))?;
+    // Not the id alone: `rm ID` means the image.
+    let short = format!("image-{}", image.record.id.short());
     let called = wishes.image_name.or(image.names.first().map(String::as_str));
     let naming = wishes.name.map_or(Naming::After(called.unwrap_or(&short)), Naming::Exactly);
     let new = NewContainer {
@@ -171,17 +188,20 @@ pub fn mount_again(
 ) -> Result<Done, Error> {
     let (mut container, own) = change.hold_container(name, waiting)?;
     refuse_mounted(&container)?;
-    let mut how = how.clone();
-    if how.typed.is_empty() {
-        for option in &container.options {
-            how.options.add(option)?;
-        }
-    } else {
-        container.options = how.typed.to_vec();
+    if is_mounted(&container)? {
+        return Err(Error::MountedElsewhere);
     }
+    how.target.map_or(Ok(()), |target| outside(change.store(), target.path()))?;
     let image = image_of(change.store(), &container)?;
-    let plan = container_plan(change.store(), &container, &image, &how)?;
-    let done = perform_on(change.store(), &plan, &container, &how)?;
+    make_work(&container.upper)?;
+    let plan = container_plan(change.store(), &container, &image, how)?;
+    let done = perform_on(change.store(), &plan, &container, how)?;
+    // What overlayfs was told decides how it reads what it wrote then: a directory that was renamed with `redirect_dir`
+    // is empty without it. Flags are the mount's own.
+    for option in how.options.overlay() {
+        container.options.retain(|known| *known != option);
+        container.options.push(option);
+    }
     container.target = Some(StoredPath::from(done.target.as_path()));
     change.record_container(&container)?;
     drop(own);
@@ -191,7 +211,7 @@ pub fn mount_again(
 /// Returns the plan by which a read-only image would be mounted.
 pub fn image_plan(store: &Store, image: &ImageRecord, how: &How<'_>) -> Result<Plan, Error> {
     let lowers = stack(store, image)?;
-    Ok(plan(store, lowers, Access::ReadOnly, &image.id.hex(), how))
+    plan(store, lowers, Access::ReadOnly, &image.id.hex(), how)
 }
 
 /// Returns the plan by which a container would be mounted.
@@ -201,6 +221,7 @@ pub fn container_plan(
     image: &ImageRecord,
     how: &How<'_>,
 ) -> Result<Plan, Error> {
+    let how = &how.over(container)?;
     let mut lowers = stack(store, image)?;
     let access = match (store.upper_and_work(container), &container.upper) {
         (Some((upper, _)), _) if how.read_only => {
@@ -214,16 +235,19 @@ pub fn container_plan(
         }
         (None, Upper::Store | Upper::At { .. }) => unreachable!("these are on disk"),
     };
-    Ok(plan(store, lowers, access, &container.id, how))
+    plan(store, lowers, access, &container.id, how)
 }
 
-fn plan(store: &Store, lowers: Vec<Lower>, access: Access, id: &str, how: &How<'_>) -> Plan {
+fn plan(store: &Store, lowers: Vec<Lower>, access: Access, id: &str, how: &How<'_>) -> Result<Plan, Error> {
+    if how.options.get("userxattr").is_some() {
+        return Err(BadOption::UserXattr.into());
+    }
     let mut plan = Plan::new(lowers, access);
     plan.options = how.options.clone();
     plan.source = format!("{SOURCE}{id}");
     plan.method = how.method;
     plan.overlay2 = Some(store.layout().overlay2());
-    plan
+    Ok(plan)
 }
 
 /// Returns an image's layers, uppermost first.
@@ -255,8 +279,17 @@ fn perform(plan: &Plan, target: &Target, container: Option<&str>) -> Result<Done
     Ok(Done { target: mounted.target, container: container.map(str::to_owned), warnings: mounted.warnings })
 }
 
+/// Says no to a directory of the store's, as the kernel does not.
+fn outside(store: &Store, path: &Path) -> Result<(), Error> {
+    let root = fs::canonicalize(store.layout().root());
+    match root {
+        Ok(root) if path.starts_with(&root) => Err(Error::InStore(path.to_owned())),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 /// Makes a wish a place: a work directory is made beside the user's upper directory, in the same mount.
-fn upper(wish: UpperWish<'_>) -> Result<Upper, Error> {
+fn upper(store: &Store, wish: UpperWish<'_>) -> Result<Upper, Error> {
     let (upper, work) = match wish {
         UpperWish::Store => return Ok(Upper::Store),
         UpperWish::Tmpfs { size } => return Ok(Upper::Tmpfs { size }),
@@ -266,15 +299,29 @@ fn upper(wish: UpperWish<'_>) -> Result<Upper, Error> {
     let upper = fs::canonicalize(upper).map_err(|e| directory(upper, e))?;
     let work = match work {
         Some(work) => fs::canonicalize(work).map_err(|e| directory(work, e))?,
-        None => {
-            let work = work_beside(&upper);
-            match DirBuilder::new().mode(0o700).create(&work) {
-                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(directory(&work, e)),
-                Ok(()) | Err(_) => work,
-            }
-        }
+        None => work_beside(&upper),
     };
-    Ok(Upper::At { upper: upper.as_path().into(), work: work.as_path().into() })
+    outside(store, &upper)?;
+    outside(store, &work)?;
+    let at = Upper::At { upper: upper.as_path().into(), work: work.as_path().into() };
+    make_work(&at)?;
+    Ok(at)
+}
+
+/// Makes the work directory that belongs beside the user's upper directory: another container over the same one may
+/// have taken it away.
+fn make_work(upper: &Upper) -> Result<(), Error> {
+    let Upper::At { upper, work } = upper else { return Ok(()) };
+    let work = work.path();
+    if work != work_beside(&upper.path()) {
+        return Ok(());
+    }
+    match DirBuilder::new().mode(0o700).create(&work) {
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Error::Directory { path: work, source })
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Returns the work directory that is made for an upper directory of the user's: in the same mount, but not inside.

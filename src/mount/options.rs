@@ -21,6 +21,11 @@ pub enum BadOption {
     /// The layers have arguments of their own.
     #[error("option '{0}' is not taken with -o: {instead} says it", instead = argument_for(.0))]
     Layers(String),
+    /// Layers of the store are marked with `trusted.overlay.*`: overlayfs would show again what they remove.
+    #[error(
+        "option 'userxattr' makes overlayfs overlook what an image's layers remove: it is for --lower only"
+    )]
+    UserXattr,
     /// An option without a name.
     #[error("an option without a name in '{0}'")]
     Nameless(String),
@@ -106,6 +111,15 @@ impl Options {
     pub fn get(&self, key: &str) -> Option<&str> {
         let (_, value) = self.given.iter().find(|(given, _)| given == key)?;
         Some(value.as_deref().unwrap_or_default())
+    }
+
+    /// Returns overlayfs' own options that were given, as `-o` takes them.
+    pub fn overlay(&self) -> impl Iterator<Item = String> {
+        let escaped = |text: &str| text.replace('\\', r"\\").replace(',', r"\,");
+        self.given.iter().map(move |(key, value)| match value {
+            Some(value) => format!("{}={}", escaped(key), escaped(value)),
+            None => escaped(key),
+        })
     }
 
     /// Returns the flags of the mount.

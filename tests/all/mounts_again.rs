@@ -1,6 +1,8 @@
 //! Containers that are mounted again, shown twice or removed while somebody may still use them: no change is lost.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 
 use rustix::mount::mount_bind;
 
@@ -17,6 +19,24 @@ fn loaded() -> Scene {
     scene
 }
 
+/// Runs `ovlctl` in a mount namespace of its own, and keeps that alive.
+fn elsewhere(scene: &Scene, words: &str) -> Child {
+    let mut command = Command::new("unshare");
+    let script = "\"$0\" --root store \"$@\" && exec sleep 600";
+    command.args(["-m", "sh", "-c", script, env!("CARGO_BIN_EXE_ovlctl")]).args(words.split(' '));
+    command.current_dir(scene.path("")).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("unshare(1) starts");
+    let mut said = String::new();
+    BufReader::new(child.stdout.as_mut().expect("it was asked for")).read_line(&mut said).expect("a line");
+    assert!(said.ends_with("/root\n"), "it says '{said}'");
+    child
+}
+
+fn end(mut child: Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
 fn refused_upper_directory_goes_on_working_where_it_is_mounted() {
     let scene = loaded();
@@ -26,6 +46,62 @@ fn refused_upper_directory_goes_on_working_where_it_is_mounted() {
     fs::write(scene.path("root/f"), "changed").unwrap();
     fs::remove_file(scene.path("root/d/new")).unwrap();
     scene.shows_at("root", "d 0755 d\nf 0644 f  changed");
+}
+
+#[test]
+fn work_directory_that_another_container_took_away_is_made_again() {
+    let scene = loaded();
+    scene.mkdir("changes");
+    for name in ["one", "two"] {
+        scene.run(&format!("mount --name {name} --upper changes web:1 root")).succeeds();
+        scene.run("umount root").succeeds();
+    }
+    scene.run("rm two").succeeds();
+    scene.run("mount one root").succeeds();
+    fs::write(scene.path("root/f"), "changed").unwrap();
+}
+
+#[test]
+fn options_that_changes_were_made_with_are_kept_when_others_are_given() {
+    let scene = loaded();
+    scene.run("mount --name box -o redirect_dir=on web:1 root").succeeds();
+    fs::rename(scene.path("root/d"), scene.path("root/renamed")).unwrap();
+    scene.run("umount box").succeeds();
+    for options in ["-o nodev", "", "-o ro", "--read-only", "-o noatime,index=on"] {
+        scene.run(&format!("mount {options} box root")).succeeds();
+        scene.shows_at("root", "f 0644 f  2\nd 0755 renamed\nf 0644 renamed/new  3");
+        scene.run("umount box").succeeds();
+    }
+}
+
+#[test]
+fn flags_are_those_of_one_mount() {
+    let scene = loaded();
+    scene.run("mount --name box web:1 root").succeeds();
+    scene.run("umount box").succeeds();
+    scene.run("mount -o ro box root").succeeds();
+    fs::write(scene.path("root/f"), "changed").unwrap_err();
+    scene.run("umount box").succeeds();
+    scene.run("mount box root").succeeds();
+    fs::write(scene.path("root/f"), "changed").unwrap();
+}
+
+#[test]
+fn plan_of_a_container_has_its_own_options() {
+    let scene = loaded();
+    scene.run("mount --name box -o redirect_dir=on web:1 root").succeeds();
+    scene.run("umount box").succeeds();
+    let calls = scene.run("plan box root").succeeds().stdout;
+    assert!(calls.contains(r#""redirect_dir", "on""#), "{calls}");
+}
+
+#[test]
+fn option_that_would_show_what_layers_remove_is_refused() {
+    let scene = loaded();
+    for words in ["mount -o userxattr web:1 root", "mount --read-only -o userxattr web:1 root"] {
+        scene.run(words).fails(2).stderr_has("option 'userxattr' makes overlayfs overlook what");
+    }
+    assert_eq!(scene.mounts(), Vec::<std::path::PathBuf>::new());
 }
 
 #[test]
@@ -47,4 +123,47 @@ fn container_that_was_unmounted_lazily_is_not_removed_under_its_users() {
     scene.run("rm box").fails(4).stderr_has("cannot remove 'box': ");
     drop(open);
     scene.run("rm box").succeeds();
+}
+
+#[test]
+fn container_mounted_in_another_namespace_is_not_mounted_here() {
+    for (there, here) in
+        [("mount box root", "mount --read-only box root"), ("mount --read-only box root", "mount box root")]
+    {
+        let scene = loaded();
+        scene.run("mount --name box web:1 root").succeeds();
+        scene.run("umount box").succeeds();
+        let child = elsewhere(&scene, there);
+        let said = scene.run(here).fails(4);
+        end(child);
+        said.stderr_is("ovlctl: cannot mount 'box' on root: mounted in another mount namespace");
+    }
+}
+
+#[test]
+fn container_of_an_image_without_a_name_is_not_called_like_the_image() {
+    let scene = Scene::new();
+    let unnamed = image("").layer(&layer().file("a", "1"));
+    scene.save("x.tar", &unnamed);
+    scene.mkdir("root");
+    let id = unnamed.id().short();
+    scene.run("mount x.tar root").succeeds().stderr_is(&format!("container 'image-{id}'"));
+    fs::write(scene.path("root/a"), "precious").unwrap();
+    scene.run("umount root").succeeds();
+    scene.run(&format!("rm {id}")).fails(4).stderr_has("in use by container");
+}
+
+#[test]
+fn nothing_of_the_store_is_a_target_or_an_upper_directory() {
+    let scene = loaded();
+    let layer = scene.kept_layers().remove(0);
+    for words in [
+        "mount web:1 store".to_owned(),
+        format!("mount --read-only web:1 store/overlay2/{layer}/diff"),
+        "mount --upper store/containers web:1 root".to_owned(),
+    ] {
+        scene.run(&words).fails(1).stderr_has(" lies in the store");
+    }
+    assert_eq!(scene.mounts(), Vec::<std::path::PathBuf>::new());
+    assert!(!scene.store().join("containers.work").exists());
 }
