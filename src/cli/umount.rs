@@ -1,5 +1,8 @@
 //! `umount`: a mount ends, its changes stay.
 
+use std::ffi::OsString;
+use std::path::Path;
+
 use clap::Args;
 
 use super::fault::{self, Cause, Fault};
@@ -23,7 +26,7 @@ pub(super) struct Umount {
     all: bool,
     /// Mount points, or names of containers
     #[arg(required_unless_present = "all", value_name = "TARGET|NAME")]
-    mounts: Vec<String>,
+    mounts: Vec<OsString>,
 }
 
 impl Umount {
@@ -35,9 +38,11 @@ impl Umount {
             return self.end_each(&store, &mounts);
         }
         Fault::each(&self.mounts, |text| {
-            let mounts = container::find_mounts(&store, text).map_err(|e| Fault::new("unmount", text, e))?;
+            let object = || Path::new(text).display();
+            let mounts =
+                container::find_mounts(&store, text).map_err(|e| Fault::new("unmount", object(), e))?;
             if mounts.is_empty() {
-                return Err(Fault::new("unmount", text, Cause::NotMounted));
+                return Err(Fault::new("unmount", object(), Cause::NotMounted));
             }
             self.end_each(&store, &mounts)
         })

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, Command, Stdio};
 
-use rustix::mount::mount_bind;
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
 
 use crate::support::{Scene, image, layer};
 
@@ -166,4 +167,18 @@ fn nothing_of_the_store_is_a_target_or_an_upper_directory() {
     }
     assert_eq!(scene.mounts(), Vec::<std::path::PathBuf>::new());
     assert!(!scene.store().join("containers.work").exists());
+}
+
+#[test]
+fn target_that_is_no_text_can_be_unmounted() {
+    let scene = loaded();
+    let target = scene.path("").join(std::ffi::OsStr::from_bytes(b"\xff"));
+    fs::create_dir(&target).unwrap();
+    let words = |verb: &[&str]| -> Vec<std::ffi::OsString> {
+        verb.iter().map(Into::into).chain([target.clone().into()]).collect()
+    };
+    scene.run_args(&words(&["mount", "--rm", "web:1"])).succeeds();
+    let ended = scene.run_args(&words(&["umount"])).code;
+    let _ = unmount(&target, UnmountFlags::DETACH);
+    assert_eq!(ended, Some(0));
 }

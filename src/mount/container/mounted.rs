@@ -1,6 +1,7 @@
 //! Which mounts are the store's.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 
@@ -23,9 +24,9 @@ pub struct Mounted {
 }
 
 /// Finds the mounts that `text` means: those of a container of that name, or the uppermost overlay on that path.
-pub fn find_mounts(store: &Store, text: &str) -> Result<Vec<OverlayMount>, Error> {
+pub fn find_mounts(store: &Store, text: &OsStr) -> Result<Vec<OverlayMount>, Error> {
     let overlays = overlays()?;
-    if let Some(container) = store.container(text)? {
+    if let Some(container) = store.container(text.to_str().unwrap_or_default())? {
         return Ok(overlays
             .into_iter()
             .filter(|mount| id_of(mount).as_ref() == Some(&container.id))
