@@ -34,8 +34,8 @@ fn elsewhere(scene: &Scene, words: &str) -> Child {
 }
 
 fn end(mut child: Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
+    child.kill().expect("it is ours");
+    child.wait().expect("it is ours");
 }
 
 #[test]

@@ -118,8 +118,8 @@ fn killed_mount_leaves_no_container_that_is_half_there() {
 
 /// Leaves of `image` what a removal leaves that is killed early: its layers, but not the image.
 fn half_removed(scene: &Scene, image: &Image) {
-    fs::remove_dir_all(scene.store().join("images").join(image.id().hex())).unwrap();
-    fs::remove_file(scene.store().join("names.json")).unwrap();
+    fs::remove_dir_all(scene.store().join("images").join(image.id().hex())).expect("it is there");
+    fs::remove_file(scene.store().join("names.json")).expect("it is there");
 }
 
 #[test]
