@@ -105,12 +105,8 @@ fn waiting() -> impl FnMut(&[Holder]) {
     }
 }
 
-/// Says no before anything is opened where this process lacks a capability, and drops those that no verb needs.
+/// Says no before anything is opened where this process lacks a capability.
 fn permit(verb: &'static str, needed: &[Need]) -> Result<(), Fault> {
     let missing = caps::missing(needed);
-    if !missing.is_empty() {
-        return Err(Fault::new(verb, "", Cause::NotPermitted(missing)));
-    }
-    caps::drop_others();
-    Ok(())
+    if missing.is_empty() { Ok(()) } else { Err(Fault::new(verb, "", Cause::NotPermitted(missing))) }
 }

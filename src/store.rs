@@ -152,6 +152,15 @@ impl Change<'_> {
     }
 }
 
+impl Change<'_> {
+    /// The same, if nobody has it.
+    fn try_own(&self, name: &str) -> Result<Option<Own>, Error> {
+        let path = self.layout().locks().join(name);
+        let lock = Lock::try_path(&path, Share::Exclusive)?;
+        Ok(lock.map(|lock| Own { path, _lock: lock }))
+    }
+}
+
 /// The lock of one layer or one container.
 #[derive(Debug)]
 #[must_use]
@@ -170,7 +179,13 @@ impl Drop for Own {
 /// Makes an empty store, and finds out first whether its filesystem can hold layers.
 fn create(layout: &Layout) -> Result<(), Error> {
     let root = layout.root();
-    DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(file(root))?;
+    if let Some(parent) = root.parent() {
+        fs::create_dir_all(parent).map_err(file(parent))?;
+    }
+    match DirBuilder::new().mode(0o700).create(root) {
+        Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(file(root)(e)),
+        Ok(()) | Err(_) => {}
+    }
     let dir = Dir::open(root)?;
     let _lock = loop {
         if let Some(lock) = Lock::try_take(&dir, Share::Exclusive)? {

@@ -40,6 +40,8 @@ pub(super) struct Fault {
 pub(super) enum Cause {
     /// What was typed makes no sense.
     Usage(String),
+    /// What was typed may mean two things.
+    Unclear(String),
     /// This process lacks capabilities.
     NotPermitted(Vec<Need>),
     /// Nothing is mounted there, and nothing has that name.
@@ -150,7 +152,7 @@ impl Cause {
     /// The reason and what caused it, in one line: each error says its own part.
     fn reason(&self) -> String {
         match self {
-            Self::Usage(reason) => reason.clone(),
+            Self::Usage(reason) | Self::Unclear(reason) => reason.clone(),
             Self::NotPermitted(needs) => {
                 let names: Vec<String> = needs.iter().map(|need| need.name()).collect();
                 format!("not permitted: {} missing", names.join(", "))
@@ -175,7 +177,7 @@ impl Cause {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) => Exit::Usage,
+            Self::Usage(_) | Self::Unclear(_) => Exit::Usage,
             Self::NotMounted => Exit::NotFound,
             Self::NotPermitted(_) | Self::NotLoaded(_) | Self::Output(_) => Exit::Failed,
             Self::Archive(error) => of_archive(error),
@@ -200,12 +202,17 @@ impl Cause {
             Self::NotMounted => Some("`ovlctl mounts` lists what is".to_owned()),
             Self::NotLoaded(path) => Some(format!("ovlctl load {}", path.display())),
             Self::Usage(_) => Some("ovlctl --help".to_owned()),
-            Self::Output(_) => None,
+            Self::Output(_) | Self::Unclear(_) => None,
             Self::Archive(error) => archive_hint(error),
             Self::Store(error) => store_hint(error),
             Self::Mount(error) => error.hint(),
             Self::Container(mount::container::Error::Mounted(target)) => {
                 Some(format!("ovlctl umount {}", target.display()))
+            }
+            Self::Container(mount::container::Error::Directory { path, source })
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                Some(format!("mkdir -p {}", path.display()))
             }
             Self::Container(_) => None,
         }

@@ -1,16 +1,17 @@
 //! `load`: images of archives come into the store.
 
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::fault::{self, Fault};
+use super::fault::{self, Cause, Fault};
 use super::{Context, permit, print, waiting};
 use crate::archive::{Archive, Choice, ImageRef, Platform, Source};
 use crate::layer::{Options, XattrPolicy};
 use crate::store::load::Loaded;
 use crate::store::{Change, Error};
-use crate::sys::caps::TO_EXTRACT;
+use crate::sys::caps::{self, TO_EXTRACT};
 use crate::sys::lock::Share;
 use crate::{archive, store};
 
@@ -76,11 +77,12 @@ impl Pick {
 impl Load {
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
         permit("load", TO_EXTRACT)?;
+        caps::drop_all_but(TO_EXTRACT);
         let store = context.store()?;
         for path in &self.archives {
-            let failed = |cause: fault::Cause| Fault::new("load", display(path), cause);
+            let failed = |cause: Cause| Fault::new("load", display(path), cause);
             let change = store.change(Share::Shared, &mut waiting()).map_err(|e| failed(e.into()))?;
-            let archive = open(&change, path).map_err(|e| failed(e.into()))?;
+            let archive = open(&change, path).map_err(failed)?;
             for image in archive.choose_all(&self.pick.choice()).map_err(|e| failed(e.into()))? {
                 let loaded = take(&change, &archive, image, &self.pick).map_err(|e| failed(e.into()))?;
                 self.tell(image, &loaded)?;
@@ -107,9 +109,12 @@ impl Load {
 }
 
 /// Opens an archive; what comes through a pipe is kept in the change's stage meanwhile.
-pub(super) fn open(change: &Change<'_>, path: &std::path::Path) -> Result<Archive, archive::Error> {
+pub(super) fn open(change: &Change<'_>, path: &std::path::Path) -> Result<Archive, Cause> {
     let source = if path.as_os_str() == "-" { Source::Stdin } else { Source::Path(path.to_owned()) };
-    Archive::open(&source, change.spool())
+    if matches!(source, Source::Stdin) && io::stdin().is_terminal() {
+        return Err(Cause::Usage("standard input is a terminal, and no archive".to_owned()));
+    }
+    Ok(Archive::open(&source, change.spool())?)
 }
 
 /// Loads one image, and tells what was left out.

@@ -259,7 +259,9 @@ impl Arguments {
             (Ok(image), Some(_)) if self.wants_a_new_container().is_some() => Ok(Source::Image(image)),
             (_, Some(container)) => Ok(Source::Container(container)),
             (Ok(image), None) => Ok(Source::Image(image)),
-            (Err(store::Error::NoImage { .. }), None) if source.exists() => {
+            (Err(store::Error::NoImage { .. }), None)
+                if source.exists() || is_called_as_archives_are(source) =>
+            {
                 Ok(Source::Archive(source.to_owned()))
             }
             (Err(error), None) => Err(error.into()),
@@ -317,6 +319,12 @@ fn is_path(source: &Path) -> bool {
     text.is_empty() || text == "-" || text.starts_with(['/', '.'])
 }
 
+/// Whether a name ends as those of archives do: where there is none, it is a file that is missing, and no image.
+fn is_called_as_archives_are(source: &Path) -> bool {
+    let ending = source.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    matches!(ending, "tar" | "tgz" | "tzst" | "txz" | "gz" | "zst" | "xz" | "bz2" | "oci")
+}
+
 /// Stands for a container that `plan` does not make.
 fn container_to_be(image: &Image, upper: UpperWish<'_>) -> ContainerRecord {
     ContainerRecord {
@@ -336,6 +344,7 @@ fn container_to_be(image: &Image, upper: UpperWish<'_>) -> ContainerRecord {
         options: Vec::new(),
         target: None,
         remove: false,
+        unfinished: true,
     }
 }
 

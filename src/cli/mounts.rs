@@ -72,7 +72,7 @@ fn rows(store: &Store) -> Result<Vec<MountRow>, Fault> {
             created: Some(container.created.clone()),
         };
         let here: Vec<&Mounted> = mounts.iter().filter(|mount| mount.id == container.id).collect();
-        if here.is_empty() && !container.is_ephemeral() {
+        if here.is_empty() && container.stays() {
             rows.push(row(None));
         }
         rows.extend(here.into_iter().map(|mount| row(Some(mount))));

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::fault::{self, Fault};
+use super::fault::{self, Cause, Fault};
 use super::{Context, print, waiting};
 use crate::archive::name;
 use crate::mount;
@@ -54,6 +54,11 @@ fn remove(context: &Context, name: &str) -> Result<(), Fault> {
     let object = || format!("'{name}'");
     let failed = |e| Fault::new("remove", object(), e);
     if let Some(container) = store.container(name).map_err(failed)? {
+        if container.name == name && store.image(name).is_ok() {
+            let reason =
+                format!("it is a container and an image: say {} or {name}:latest", &container.id[..12]);
+            return Err(Fault::new("remove", object(), Cause::Unclear(reason)));
+        }
         let change = store.change(Share::Shared, &mut waiting()).map_err(failed)?;
         mount::container::remove(&change, &container.name, &mut waiting())
             .map_err(|e| Fault::new("remove", object(), e))?;

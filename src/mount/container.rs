@@ -165,7 +165,7 @@ pub fn mount_new(
         target: how.target.map(|target| StoredPath::from(target.path())),
         remove: wishes.remove,
     };
-    let (container, own) = change.create_container(naming, &new)?;
+    let (mut container, own) = change.create_container(naming, &new)?;
     let mounted = describe_user_upper(change, &container, &image.record)
         .and_then(|()| container_plan(change.store(), &container, &image.record, how))
         .and_then(|plan| perform_on(change.store(), &plan, &container, how));
@@ -175,7 +175,10 @@ pub fn mount_new(
         if let Upper::At { upper, work } = &container.upper {
             let _ = ended::leave(&upper.path(), &work.path());
         }
+        return mounted;
     }
+    container.unfinished = false;
+    change.record_container(&container)?;
     mounted
 }
 

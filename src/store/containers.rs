@@ -113,6 +113,7 @@ impl Change<'_> {
             options: new.options.clone(),
             target: new.target.clone(),
             remove: new.remove,
+            unfinished: true,
         };
         let below = match new.image.layers.last() {
             Some(top) => self.store.stack(&top.chain_id)?,
@@ -142,6 +143,12 @@ impl Change<'_> {
         let own = self.own(&lock_name(name), waiting)?;
         let container = self.store.container(name)?.ok_or_else(|| self.store.no_container(name))?;
         Ok((container, own))
+    }
+
+    /// The same without waiting; `None` where another command has it, or it is gone.
+    pub fn try_hold_container(&self, name: &str) -> Result<Option<(ContainerRecord, Own)>, Error> {
+        let Some(own) = self.try_own(&lock_name(name))? else { return Ok(None) };
+        Ok(self.store.container(name)?.map(|container| (container, own)))
     }
 
     /// Writes down what is known of a container.

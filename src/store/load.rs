@@ -46,6 +46,8 @@ struct Staged<'a> {
     diff: Dir,
     /// How much more room than there was before the load all its layers take, at least: they may be compressed.
     lacking: u64,
+    /// The largest of them, counted from 1: the one to blame where there is no room.
+    largest: usize,
     /// Nobody else loads the same layer meanwhile.
     _own: Own,
 }
@@ -108,12 +110,24 @@ impl Change<'_> {
             private_dir(&path.join(DIFF))?;
             let diff = Dir::open(&path.join(DIFF))?;
             layer::fresh_root(&diff)?;
-            staged.push(Staged { at, blob, chain_id: *chain_id, path, diff, lacking: 0, _own: own });
+            staged.push(Staged {
+                at,
+                blob,
+                chain_id: *chain_id,
+                path,
+                diff,
+                lacking: 0,
+                largest: at + 1,
+                _own: own,
+            });
         }
         if let Some(layer) = staged.first() {
             let free = Filesystem::of(&layer.diff)?.free;
             let needed: u64 = staged.iter().map(|layer| layer.blob.size).sum();
-            staged.iter_mut().for_each(|layer| layer.lacking = needed.saturating_sub(free));
+            let largest = staged.iter().max_by_key(|layer| layer.blob.size).map_or(0, |layer| layer.at + 1);
+            for layer in &mut staged {
+                (layer.lacking, layer.largest) = (needed.saturating_sub(free), largest);
+            }
         }
         Ok(staged)
     }
@@ -223,7 +237,7 @@ impl Change<'_> {
         let of_attribute = matches!(error, layer::Error::Unheld { .. });
         if !of_attribute && is_storage_full(&error) {
             let root = self.layout().root().to_owned();
-            return Error::NoSpaceForLayer { root, nr, of, more: layer.lacking };
+            return Error::NoSpaceForLayer { root, nr: layer.largest, of, more: layer.lacking };
         }
         Error::Layer { nr, of, source: error }
     }

@@ -97,13 +97,22 @@ pub struct ContainerRecord {
     pub target: Option<StoredPath>,
     /// Whether it goes away, changes and all, when it is unmounted.
     pub remove: bool,
+    /// Whether it is still being made: it was never mounted.
+    #[serde(default)]
+    pub unfinished: bool,
 }
 
 impl ContainerRecord {
-    /// Whether its changes are in memory: then it is gone when it is unmounted, by whomever.
+    /// Whether it is to be there when it is not mounted.
+    #[must_use]
+    pub fn stays(&self) -> bool {
+        !self.unfinished && !self.is_ephemeral()
+    }
+
+    /// Whether it is gone when it is unmounted, by whomever: its changes are in memory, or it was asked for so.
     #[must_use]
     pub fn is_ephemeral(&self) -> bool {
-        matches!(self.upper, Upper::Tmpfs { .. })
+        self.remove || matches!(self.upper, Upper::Tmpfs { .. })
     }
 }
 
@@ -217,6 +226,7 @@ mod tests {
             options: vec!["index=on".to_owned()],
             target: None,
             remove: false,
+            unfinished: false,
         };
         assert_eq!(read::<ContainerRecord>(&write(&record)).unwrap(), record);
     }

@@ -19,12 +19,6 @@ pub enum Need {
     Mknod,
     /// File capabilities.
     Setfcap,
-    /// Coming back from a mount namespace (setns(2)).
-    SysChroot,
-    /// The kernel's log, where it is restricted.
-    Syslog,
-    /// Who uses a mount, in other users' processes.
-    SysPtrace,
 }
 
 /// What mounting needs.
@@ -33,9 +27,6 @@ pub const TO_MOUNT: &[Need] = &[Need::SysAdmin];
 /// What writing layers needs.
 pub const TO_EXTRACT: &[Need] =
     &[Need::SysAdmin, Need::Chown, Need::DacOverride, Need::Fowner, Need::Fsetid, Need::Mknod, Need::Setfcap];
-
-/// What makes errors better, or other ways of mounting possible: kept where it is there.
-const HELPFUL: &[Need] = &[Need::SysChroot, Need::Syslog, Need::SysPtrace];
 
 impl Need {
     fn capability(self) -> Capability {
@@ -47,9 +38,6 @@ impl Need {
             Self::Fsetid => Capability::CAP_FSETID,
             Self::Mknod => Capability::CAP_MKNOD,
             Self::Setfcap => Capability::CAP_SETFCAP,
-            Self::SysChroot => Capability::CAP_SYS_CHROOT,
-            Self::Syslog => Capability::CAP_SYSLOG,
-            Self::SysPtrace => Capability::CAP_SYS_PTRACE,
         }
     }
 
@@ -67,17 +55,13 @@ pub fn missing(needs: &[Need]) -> Vec<Need> {
     needs.iter().copied().filter(|need| !has(need)).collect()
 }
 
-/// Drops every capability of this thread, and of those that it starts, but what writing layers needs and what helps.
+/// Drops every capability of this thread, and of those that it starts, but `needs`.
 ///
-/// A failure is no error: what is dropped here is what no bug may use, not what the program relies on not having.
-pub fn drop_others() {
-    let Ok(has) = caps::read(None, CapSet::Permitted) else { return };
-    let kept = TO_EXTRACT
-        .iter()
-        .chain(HELPFUL)
-        .map(|need| need.capability())
-        .filter(|cap| has.contains(cap))
-        .collect();
+/// Never before a mount: overlayfs does all its own work with the capabilities that its mounter had (overlayfs.rst,
+/// "Permission model"), and with these few has no index, for one. A failure is no error: what is dropped here is what no
+/// bug may use, not what the program relies on not having.
+pub fn drop_all_but(needs: &[Need]) {
+    let kept = needs.iter().map(|need| need.capability()).collect();
     let empty = CapsHashSet::new();
     let _ = caps::set(None, CapSet::Ambient, &empty);
     let _ = caps::set(None, CapSet::Inheritable, &empty);
@@ -100,7 +84,7 @@ mod tests {
 
     #[test]
     fn what_no_verb_needs_is_dropped() {
-        drop_others();
+        drop_all_but(TO_EXTRACT);
         assert_eq!(missing(TO_EXTRACT), []);
         assert!(!caps::has_cap(None, CapSet::Permitted, Capability::CAP_NET_ADMIN).unwrap());
         assert!(!caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_MODULE).unwrap());

@@ -45,6 +45,12 @@ impl Lock {
         }
     }
 
+    /// Takes the lock of the file at `path`, which is created where it is missing, if nobody has it.
+    pub fn try_path(path: &Path, share: Share) -> Result<Option<Self>, CallFailed> {
+        let fd = open(path)?;
+        Ok((try_flock(&fd, share)? && is_still(&fd, path)).then_some(Self { _fd: fd }))
+    }
+
     /// Takes the lock of the file or directory `fd` if nobody has it.
     pub fn try_take(fd: impl AsFd, share: Share) -> Result<Option<Self>, CallFailed> {
         let fd = rustix::io::fcntl_dupfd_cloexec(fd, 0).map_err(|e| CallFailed::new("dup", e))?;

@@ -39,13 +39,17 @@ pub fn unmount(
         return Ok(Unmounted { target, container: None });
     };
     let change = store.change(Share::Shared, waiting)?;
-    let (container, own) = change.hold_container(&container.name, waiting)?;
+    let (mut container, own) = change.hold_container(&container.name, waiting)?;
     mount::unmount(&mount.target, lazy)?;
-    let goes = remove || container.remove || container.is_ephemeral();
+    let goes = remove || container.is_ephemeral();
     // A bind mount, or a copy in another namespace, shows it still: it goes with the last of them.
     let stays = !goes || is_mounted(&container)?;
     if !stays {
         drop_container(&change, &container, &own)?;
+    } else if container.unfinished {
+        // The command that mounted it was killed before it could say so.
+        container.unfinished = false;
+        change.record_container(&container)?;
     }
     Ok(Unmounted { target, container: Some((container.name, stays)) })
 }
@@ -109,20 +113,36 @@ pub(super) fn leave(upper: &Path, work: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes containers in memory that are mounted nowhere any more: somebody unmounted them by hand, or the machine was
-/// started anew.
+/// Removes containers that were to go with their mount, and are mounted nowhere any more: a command was killed, somebody
+/// unmounted them by hand, or the machine was started anew.
 pub fn forget_ephemeral(change: &Change<'_>) -> Result<(), Error> {
-    let ephemeral = |container: &ContainerRecord| container.is_ephemeral();
-    let containers: Vec<ContainerRecord> =
-        change.store().containers()?.into_iter().filter(ephemeral).collect();
-    for container in containers {
-        let Ok((container, own)) = change.hold_container(&container.name, &mut |_| {}) else { continue };
-        // Looked at under the container's lock: another command may have been about to mount it.
-        if !mounted_ids()?.contains(&container.id) {
+    let mut containers = change.store().containers()?;
+    containers.retain(|container| !container.stays());
+    if containers.is_empty() {
+        return Ok(());
+    }
+    let mounted = mounted_ids()?;
+    for container in containers.into_iter().filter(|container| !mounted.contains(&container.id)) {
+        // Looked at again under the container's lock: another command may be about to mount it.
+        let Some((container, own)) = change.try_hold_container(&container.name)? else { continue };
+        if !container.stays() && !mounted_ids()?.contains(&container.id) && is_unused(change, &container)? {
             drop_container(change, &container, &own)?;
         }
     }
     Ok(())
+}
+
+/// Whether no overlay has a container's upper directory, one that was unmounted lazily included.
+fn is_unused(change: &Change<'_>, container: &ContainerRecord) -> Result<bool, Error> {
+    let dirs = change.store().upper_and_work(container);
+    let Some((upper, work)) = dirs.filter(|(upper, work)| upper.exists() && work.exists()) else {
+        return Ok(true);
+    };
+    match inuse::claim_of(&upper, &work) {
+        Ok(_) => Ok(true),
+        Err(mount::Error::InUse { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A container is mounted once: says no where it is in this mount namespace.
