@@ -212,3 +212,25 @@ fn output_that_nobody_reads_is_no_crash() {
     command.stdout(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
     scene.outcome(&mut command).fails(1).stderr_has("cannot write to standard output: No space left");
 }
+
+#[test]
+fn terminal_is_no_archive() {
+    let scene = Scene::new();
+    let mut command = scene.command(&["load", "-"]);
+    command.stdin(fs::OpenOptions::new().read(true).write(true).open("/dev/ptmx").unwrap());
+    scene.outcome(&mut command).fails(2).stderr_has("standard input is a terminal, and no archive");
+}
+
+#[test]
+fn file_that_is_missing_is_no_image() {
+    let scene = Scene::new();
+    scene.mkdir("root");
+    scene.run("mount nowhere.tar.gz root").fails(1).stderr_has("No such file or directory");
+}
+
+#[test]
+fn upper_directory_that_is_missing() {
+    let scene = loaded();
+    scene.mkdir("root");
+    scene.run("mount --upper nowhere web:1.4 root").fails(1).stderr_has("hint: mkdir -p nowhere");
+}

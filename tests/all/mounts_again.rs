@@ -182,3 +182,38 @@ fn target_that_is_no_text_can_be_unmounted() {
     let _ = unmount(&target, UnmountFlags::DETACH);
     assert_eq!(ended, Some(0));
 }
+
+#[test]
+fn what_a_killed_command_left_goes_with_the_next_mount() {
+    let scene = loaded();
+    scene.run("mount --name half web:1 root").succeeds();
+    scene.run("umount root").succeeds();
+    // As a command leaves it that is killed before it has mounted.
+    let record = scene.path("store/containers/half.json");
+    let text = fs::read_to_string(&record).unwrap();
+    fs::write(&record, text.replace("\"unfinished\": false", "\"unfinished\": true")).unwrap();
+    scene.run("mounts -q").succeeds().stdout_is("");
+    scene.run("mount --name whole web:1 root").succeeds();
+    assert!(!record.exists());
+    scene.run("mounts -q").succeeds().stdout_is("whole\n");
+}
+
+#[test]
+fn container_of_rm_that_was_unmounted_by_hand_goes_with_the_next_mount() {
+    let scene = loaded();
+    scene.run("mount --rm --name brief web:1 root").succeeds();
+    unmount(scene.path("root"), UnmountFlags::empty()).unwrap();
+    scene.run("mount --name other web:1 root").succeeds();
+    assert!(!scene.path("store/containers/brief.json").exists());
+}
+
+#[test]
+fn name_of_a_container_and_an_image_is_not_removed_by_guess() {
+    let scene = loaded();
+    scene.run("tag web:1 box").succeeds();
+    scene.run("mount --name box web:1 root").succeeds();
+    scene.run("umount root").succeeds();
+    scene.run("rm box").fails(2).stderr_has("cannot remove 'box': it is a container and an image: say ");
+    scene.run("rm box:latest").succeeds().stdout_is("untagged box:latest\n");
+    scene.run("rm box").succeeds().stdout_is("removed container box\n");
+}
