@@ -1,0 +1,217 @@
+//! What the machine needs for a layer at the least: the parts of the floor, one by one, on one thread.
+//!
+//! ```text
+//! floor layers SCRATCH TAR...    the CPU seconds to unpack these layers (plain, gzip or zstd) below SCRATCH
+//! floor mount SCRATCH LOWER...   the seconds that the kernel alone takes to mount these directories, and to unmount
+//! ```
+//!
+//! Each part is done in the cheapest way that is known, [`ROUNDS`] times, and the least counts. All answers are JSON.
+
+use std::fs::{self, File};
+use std::hint::black_box;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use ovlctl::archive::blob::{self, Blob};
+use ovlctl::digest::Hasher;
+use ovlctl::sys::dir::{self, Dir};
+use ovlctl::sys::mount::{self, Attributes};
+use ovlctl::sys::script::{Call, How, Slot, Slots, Text, Value};
+use ovlctl::sys::tree;
+use ovlctl::tarfile::{Kind, Limits, Member, Reader};
+
+const ROUNDS: usize = 3;
+const BLOCK: usize = 512 << 10;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Result<()> {
+    let arguments: Vec<PathBuf> = std::env::args_os().skip(1).filter(|a| a != "--bench").map(PathBuf::from).collect();
+    let Some((verb, rest)) = arguments.split_first() else { return Ok(()) };
+    let Some((scratch, paths)) = rest.split_first() else { return Err("no directory to work in".into()) };
+    let parts = match verb.to_str() {
+        Some("layers") => layers(scratch, paths)?,
+        Some("mount") => mounts(scratch, paths)?,
+        _ => return Err("floor layers|mount SCRATCH PATH...".into()),
+    };
+    let parts: Vec<String> = parts.iter().map(|(name, seconds)| format!("{name:?}: {seconds:.6}")).collect();
+    writeln!(io::stdout(), "{{{}}}", parts.join(", "))?;
+    Ok(())
+}
+
+type Parts = Vec<(&'static str, f64)>;
+
+fn layers(scratch: &Path, paths: &[PathBuf]) -> Result<Parts> {
+    let mut sum: Parts = Vec::new();
+    for path in paths {
+        let mut tar = Vec::new();
+        blob::decoder(Blob::of_file(File::open(path)?)?)?.read_to_end(&mut tar)?;
+        let compressed = tar.len() as u64 != fs::metadata(path)?.len();
+        let members = members(&tar)?;
+        let read = least(|| read(&mut File::open(path)?))?;
+        let inflate = if compressed { least(|| read_decoded(path))? - read } else { 0.0 };
+        let stored = if compressed { least(|| hash(&fs::read(path)?))? - read } else { 0.0 };
+        let hashed = least(|| hash(&tar))?;
+        let create = least_of_trees(scratch, |root| make(root, &members, None))?;
+        let filled = least_of_trees(scratch, |root| make(root, &members, Some(&tar)))?;
+        let parts = [
+            ("read", read),
+            ("inflate", inflate),
+            ("hash stored bytes", stored),
+            ("hash", hashed),
+            ("create", create),
+            ("copy", filled - create),
+        ];
+        sum.resize(parts.len(), ("", 0.0));
+        for ((name, total), (part, seconds)) in sum.iter_mut().zip(parts) {
+            (*name, *total) = (part, *total + seconds.max(0.0));
+        }
+    }
+    Ok(sum)
+}
+
+/// Returns the CPU seconds that this thread has used (Documentation/scheduler/sched-stats.rst).
+fn cpu_seconds() -> Result<f64> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
+    let nanos: u64 = text.split(' ').next().unwrap_or_default().parse()?;
+    Ok(nanos as f64 / 1e9)
+}
+
+fn least(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+    let mut least = f64::INFINITY;
+    for _ in 0..ROUNDS {
+        let before = cpu_seconds()?;
+        work()?;
+        least = least.min(cpu_seconds()? - before);
+    }
+    Ok(least)
+}
+
+fn least_of_trees(scratch: &Path, mut work: impl FnMut(&Dir) -> Result<()>) -> Result<f64> {
+    let scratch = Dir::open(scratch)?;
+    let mut least = f64::INFINITY;
+    for _ in 0..ROUNDS {
+        tree::remove(&scratch, b"floor")?;
+        scratch.mkdir(b"floor", 0o700)?;
+        let root = scratch.open_dir(b"floor")?;
+        let before = cpu_seconds()?;
+        work(&root)?;
+        least = least.min(cpu_seconds()? - before);
+    }
+    tree::remove(&scratch, b"floor")?;
+    Ok(least)
+}
+
+fn read(from: &mut dyn Read) -> Result<()> {
+    let mut buffer = vec![0; BLOCK];
+    while from.read(&mut buffer)? > 0 {
+        black_box(&buffer);
+    }
+    Ok(())
+}
+
+fn read_decoded(path: &Path) -> Result<()> {
+    read(&mut blob::decoder(Blob::of_file(File::open(path)?)?)?)
+}
+
+fn hash(bytes: &[u8]) -> Result<()> {
+    let mut hasher = Hasher::default();
+    for block in bytes.chunks(BLOCK) {
+        hasher.update(block);
+    }
+    black_box(hasher.finish());
+    Ok(())
+}
+
+/// A member and where its data lies in the tar.
+type Placed = (Member, usize);
+
+fn members(tar: &[u8]) -> Result<Vec<Placed>> {
+    let mut members = Vec::new();
+    let mut reader = Reader::new(tar, Limits::default());
+    while let Some(member) = reader.next()? {
+        members.push((member, usize::try_from(reader.position())?));
+    }
+    Ok(members)
+}
+
+/// Makes all inodes, in one directory after the other, with as few calls as there can be.
+fn make(root: &Dir, members: &[Placed], tar: Option<&[u8]>) -> Result<()> {
+    let mut here: (&[u8], Dir) = (b"", root.again()?);
+    for (member, at) in members {
+        let path = member.path.strip_suffix(b"/").unwrap_or(&member.path);
+        let end = path.iter().rposition(|&b| b == b'/');
+        let (parent, name) = end.map_or((&b""[..], path), |end| (&path[..end], &path[end + 1..]));
+        if here.0 != parent {
+            here = (parent, root.open_beneath(parent)?);
+        }
+        let (dir, seconds, nanos) = (&here.1, member.mtime.seconds, member.mtime.nanos);
+        match &member.kind {
+            Kind::Directory => {
+                dir.mkdir(name, member.mode)?;
+                dir.set_times(name, seconds, nanos)?;
+            }
+            Kind::File => {
+                let mut file = dir.create(name, member.mode)?;
+                if let Some(tar) = tar {
+                    file.write_all(&tar[*at..*at + usize::try_from(member.stored)?])?;
+                }
+                dir::set_times(&file, seconds, nanos)?;
+            }
+            Kind::Symlink(target) => {
+                dir.symlink(target, name)?;
+                dir.set_times(name, seconds, nanos)?;
+            }
+            Kind::HardLink(target) => root.link(target, dir, name)?,
+            Kind::CharDevice { .. } | Kind::BlockDevice { .. } | Kind::Fifo => {}
+        }
+    }
+    Ok(())
+}
+
+/// Mounts as `ovlctl` does, by a handle a lower directory; counts only the calls.
+fn mounts(scratch: &Path, lowers: &[PathBuf]) -> Result<Parts> {
+    mount::own_mount_namespace()?;
+    let paths = ["upper", "work", "merged"].map(|name| scratch.join(name));
+    let (mut mounting, mut unmounting) = (f64::INFINITY, f64::INFINITY);
+    for _ in 0..10 * ROUNDS {
+        for path in &paths {
+            fs::create_dir_all(path)?;
+        }
+        let calls = calls(lowers, &paths);
+        let mut slots = Slots::default();
+        let before = Instant::now();
+        for call in &calls {
+            call.make(&mut slots)?;
+        }
+        drop(slots);
+        mounting = mounting.min(before.elapsed().as_secs_f64());
+        let before = Instant::now();
+        mount::unmount(&paths[2], false)?;
+        unmounting = unmounting.min(before.elapsed().as_secs_f64());
+        for path in &paths {
+            fs::remove_dir_all(path)?;
+        }
+    }
+    Ok(vec![("mount", mounting), ("umount", unmounting)])
+}
+
+fn calls(lowers: &[PathBuf], [upper, work, target]: &[PathBuf; 3]) -> Vec<Call> {
+    let text = |path: &Path| Text::default().and(path.as_os_str().as_encoded_bytes());
+    let open = |path: &Path, into| Call::Open { path: text(path), how: How::Read, into };
+    let (context, tree, onto, handle) = (Slot(0), Slot(1), Slot(2), Slot(3));
+    let set = |key: &str, value| Call::Configure { context, key: key.to_owned(), value };
+    let mut calls = vec![open(target, onto), Call::FsOpen { filesystem: "overlay", into: context }];
+    for lower in lowers {
+        calls.push(open(lower, handle));
+        calls.push(set("lowerdir+", Value::Fd(handle)));
+        calls.push(Call::Close { fd: handle });
+    }
+    calls.push(set("upperdir", Value::String(text(upper))));
+    calls.push(set("workdir", Value::String(text(work))));
+    calls.push(Call::Create { context });
+    calls.push(Call::FsMount { context, attributes: Attributes::empty(), into: tree });
+    calls.push(Call::MoveMount { tree, onto });
+    calls
+}
