@@ -9,7 +9,7 @@ use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use ovlctl::archive::blob::{self, Blob};
 use ovlctl::digest::{Digest, Hasher};
-use ovlctl::layer::{self, Options};
+use ovlctl::layer::{self, Buffers, Options};
 use ovlctl::sys::dir::Dir;
 use ovlctl::tarfile::{Limits, Reader};
 
@@ -44,7 +44,8 @@ fn tar(count: usize, size: usize, records: bool) -> Vec<u8> {
         header.set_mode(0o644);
         header.set_mtime(1_700_000_000);
         if records {
-            let records = [("mtime", &b"1700000000.123456789"[..]), ("SCHILY.xattr.user.comment", b"some\nbytes")];
+            let records =
+                [("mtime", &b"1700000000.123456789"[..]), ("SCHILY.xattr.user.comment", b"some\nbytes")];
             tar.append_pax_extensions(records).expect("memory takes all");
         }
         tar.append_data(&mut header, format!("usr/share/doc/{}/file-{nr}", nr / 10), &*contents)
@@ -116,5 +117,8 @@ fn unpack(bencher: Bencher<'_, '_>, files: usize) {
         (blob, Dir::open(&root).expect("it is there"))
     };
     let bencher = bencher.counter(ItemsCount::new(files)).with_inputs(fresh);
-    bencher.bench_local_values(|(blob, dir)| layer::unpack(blob, &diff_id, &dir, &Options::default()).map(drop));
+    let mut buffers = Buffers::default();
+    bencher.bench_local_values(|(blob, dir)| {
+        layer::unpack(blob, &diff_id, &dir, &Options::default(), &mut buffers).map(drop)
+    });
 }

@@ -23,6 +23,7 @@ mod writer;
 
 pub use below::Below;
 pub use error::{Error, Refusal};
+pub use pipeline::Buffers;
 
 use crate::archive::blob::Blob;
 use crate::digest::Digest;
@@ -144,11 +145,20 @@ pub struct Summary {
 
 /// Unpacks `blob` into the empty directory `diff`, and checks that its contents are those that `diff_id` and the blob's
 /// own digest and size name.
-pub fn unpack(blob: Blob, diff_id: &Digest, diff: &Dir, options: &Options) -> Result<Unpacked, Error> {
+pub fn unpack(
+    blob: Blob,
+    diff_id: &Digest,
+    diff: &Dir,
+    options: &Options,
+    buffers: &mut Buffers,
+) -> Result<Unpacked, Error> {
     fresh_root(diff).map_err(Error::Call)?;
     let stamp = Stamp::new(diff, options.xattrs)?;
-    let applied = pipeline::run(blob, diff_id, options.limits.bytes, |input| {
-        writer::with(&stamp, |writers| apply::layer(input, diff, &options.limits, &stamp, writers))
+    let small = pipeline::is_small(&blob);
+    let applied = pipeline::run(blob, diff_id, options.limits.bytes, buffers, |input| {
+        let apply =
+            |writers: &mut writer::Writers<'_>| apply::layer(input, diff, &options.limits, &stamp, writers);
+        if small { writer::without(&stamp, apply) } else { writer::with(&stamp, apply) }
     })?;
     let apply::Applied { tree, links, entries, bytes } = applied;
     Ok(Unpacked { tree, links, stamp, entries, bytes })

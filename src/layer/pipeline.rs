@@ -14,16 +14,19 @@
 //! A block is read once and never copied: the diff id thread, the tar reader and the writers share it, and the bytes
 //! that were hashed are the bytes that are written. There are [`BLOCKS`] buffers, so a slow disk stops the reader.
 //!
+//! A small layer goes the same way on the caller's thread alone: it is unpacked before four threads have started.
+//!
 //! However it ends, all threads end: each one stops when the channel that it sends to or reads from is closed, and
 //! buffers come home from wherever their blocks are dropped. Knows no tar.
 
 use std::io::{self, BufRead, Read};
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
 use crate::archive::blob::{self, Blob};
+use crate::archive::decode::Decoder;
 use crate::digest::{Digest, Hasher, Seen};
 
 use super::error::Error;
@@ -34,6 +37,14 @@ const BLOCK: usize = 512 << 10;
 /// How many blocks there are. A pool without bound costs a fifth to two fifths more time in page faults.
 const BLOCKS: usize = 16;
 
+/// Blobs of up to so many bytes are unpacked without threads.
+const SMALL: u64 = 1 << 20;
+
+/// Whether threads would cost more than they gain.
+pub(super) fn is_small(blob: &Blob) -> bool {
+    blob.stored() <= SMALL
+}
+
 /// Decompresses `blob`, gives its bytes to `work`, and checks that they are what `diff_id` says.
 ///
 /// All bytes count, those after the tar's end too. Where `work` finds them to be no sound tar, they are read to their end
@@ -42,29 +53,61 @@ pub(super) fn run<T>(
     blob: Blob,
     diff_id: &Digest,
     limit: u64,
+    buffers: &mut Buffers,
+    work: impl FnOnce(&mut Input) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let small = is_small(&blob);
+    let decoder = blob::decoder(blob).map_err(Error::Read)?;
+    let reader = Reader { decoder, buffers: buffers.clone() };
+    if small { run_here(reader, diff_id, limit, work) } else { run_threads(reader, diff_id, limit, work) }
+}
+
+fn run_here<T>(
+    reader: Reader,
+    diff_id: &Digest,
+    limit: u64,
+    work: impl FnOnce(&mut Input) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let mut input = Input::new(Source::Here(Box::new((reader, Hasher::default()))), limit);
+    let outcome = input.give_to(work);
+    let seen = match input.source {
+        Source::Here(here) if input.state == State::Ended => Some(here.1.finish()),
+        Source::Here(..) | Source::Thread(_) => None,
+    };
+    checked(outcome, seen, diff_id)
+}
+
+fn run_threads<T>(
+    reader: Reader,
+    diff_id: &Digest,
+    limit: u64,
     work: impl FnOnce(&mut Input) -> Result<T, Error>,
 ) -> Result<T, Error> {
     thread::scope(|scope| {
         let (to_work, from_reader) = sync_channel(BLOCKS + 1);
         let (to_hash, from_reader_too) = sync_channel(BLOCKS);
         let hash = spawn(scope, "diff id", move || hash(&from_reader_too))?;
-        let reader = spawn(scope, "reader", move || read(blob, &Blocks::new(), &to_hash, &to_work))?;
+        let reader = spawn(scope, "reader", move || read(reader, &to_hash, &to_work))?;
 
-        let mut input = Input::new(from_reader, limit);
-        let outcome = match work(&mut input) {
-            Err(error) if !error.may_be_damage() => Err(error),
-            outcome => input.read_to_end().map_err(|_| input.fault()).and(outcome),
-        };
+        let mut input = Input::new(Source::Thread(from_reader), limit);
+        let outcome = input.give_to(work);
         let ended = input.state == State::Ended;
         drop(input);
 
         join("reader", reader)?;
         let seen = join("diff id", hash)?;
-        if ended && seen.digest != *diff_id {
-            return Err(Error::Contents { found: seen.digest, wanted: *diff_id });
-        }
-        outcome
+        checked(outcome, ended.then_some(seen), diff_id)
     })
+}
+
+/// Bytes that are not those that the image names are a better reason than what was found wrong with them.
+fn checked<T>(outcome: Result<T, Error>, seen: Option<Seen>, diff_id: &Digest) -> Result<T, Error> {
+    match seen {
+        Some(seen) if seen.digest != *diff_id => {
+            Err(Error::Contents { found: seen.digest, wanted: *diff_id })
+        }
+        Some(_) | None => outcome,
+    }
 }
 
 /// Starts a thread that ends before `scope` does.
@@ -82,28 +125,35 @@ pub(super) fn join<T>(name: &'static str, thread: ScopedJoinHandle<'_, T>) -> Re
     thread.join().map_err(|_| Error::Thread(name, "panicked".to_owned()))
 }
 
-/// What the reader sends: an end that is not told is a reader that died.
+/// Makes blocks of a blob.
+struct Reader {
+    decoder: Decoder,
+    buffers: Buffers,
+}
+
+/// What the reader has to say: an end that is not told is a reader that died.
 enum Message {
     Block(Arc<Block>),
     End,
     Failed(io::Error),
 }
 
-fn read(blob: Blob, blocks: &Blocks, to_hash: &SyncSender<Arc<Block>>, to_work: &SyncSender<Message>) {
-    let mut decoder = match blob::decoder(blob) {
-        Ok(decoder) => decoder,
-        Err(e) => return drop(to_work.send(Message::Failed(e))),
-    };
+impl Reader {
+    fn next(&mut self) -> Message {
+        match self.buffers.fill(&mut self.decoder) {
+            Ok(block) if block.is_empty() => Message::End,
+            Ok(block) => Message::Block(Arc::new(block)),
+            Err(e) => Message::Failed(e),
+        }
+    }
+}
+
+fn read(mut reader: Reader, to_hash: &SyncSender<Arc<Block>>, to_work: &SyncSender<Message>) {
     loop {
-        let Some(filled) = blocks.fill(&mut decoder) else { return };
-        let (message, last) = match filled {
-            Ok(block) if block.is_empty() => (Message::End, true),
-            Ok(block) => {
-                let block = Arc::new(block);
-                let gone = to_hash.send(Arc::clone(&block)).is_err();
-                (Message::Block(block), gone)
-            }
-            Err(e) => (Message::Failed(e), true),
+        let message = reader.next();
+        let last = match &message {
+            Message::Block(block) => to_hash.send(Arc::clone(block)).is_err(),
+            Message::End | Message::Failed(_) => true,
         };
         if to_work.send(message).is_err() || last {
             return;
@@ -119,35 +169,55 @@ fn hash(blocks: &Receiver<Arc<Block>>) -> Seen {
     hasher.finish()
 }
 
-/// The pool of buffers.
-struct Blocks {
-    free: Receiver<Vec<u8>>,
-    home: SyncSender<Vec<u8>>,
+/// Memory for layers that are unpacked one after the other: [`BLOCKS`] buffers at most, made when they are needed.
+#[derive(Debug, Clone, Default)]
+pub struct Buffers(Arc<Pool>);
+
+#[derive(Debug, Default)]
+struct Pool {
+    state: Mutex<PoolState>,
+    came_home: Condvar,
 }
 
-impl Blocks {
-    fn new() -> Self {
-        let (home, free) = sync_channel(BLOCKS);
-        for _ in 0..BLOCKS {
-            home.send(Vec::new()).expect("there is room for all");
+#[derive(Debug, Default)]
+struct PoolState {
+    free: Vec<Vec<u8>>,
+    made: usize,
+}
+
+impl Buffers {
+    /// Takes the buffer that was used last, which the processor's cache may still have; waits where there is none.
+    fn take(&self) -> Vec<u8> {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(bytes) = state.free.pop() {
+                return bytes;
+            }
+            if state.made < BLOCKS {
+                state.made += 1;
+                return vec![0; BLOCK];
+            }
+            state = self.0.came_home.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        Self { free, home }
+    }
+
+    fn put(&self, bytes: Vec<u8>) {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner).free.push(bytes);
+        self.0.came_home.notify_one();
     }
 
     /// Fills a block, the last one perhaps not to its end; an empty one is the end.
-    fn fill(&self, from: &mut impl Read) -> Option<io::Result<Block>> {
-        let mut bytes = self.free.recv().ok()?;
-        bytes.resize(BLOCK, 0);
-        let mut block = Block { bytes, len: 0, home: self.home.clone() };
+    fn fill(&self, from: &mut impl Read) -> io::Result<Block> {
+        let mut block = Block { bytes: self.take(), len: 0, home: self.clone() };
         while block.len < BLOCK {
             match from.read(&mut block.bytes[block.len..]) {
                 Ok(0) => break,
                 Ok(n) => block.len += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Some(Err(e)),
+                Err(e) => return Err(e),
             }
         }
-        Some(Ok(block))
+        Ok(block)
     }
 }
 
@@ -156,7 +226,7 @@ impl Blocks {
 pub(super) struct Block {
     bytes: Vec<u8>,
     len: usize,
-    home: SyncSender<Vec<u8>>,
+    home: Buffers,
 }
 
 impl Deref for Block {
@@ -169,8 +239,7 @@ impl Deref for Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // There is room for all; the reader may have gone.
-        let _ = self.home.try_send(std::mem::take(&mut self.bytes));
+        self.home.put(std::mem::take(&mut self.bytes));
     }
 }
 
@@ -199,13 +268,21 @@ impl Deref for Piece {
 
 /// The layer's bytes as they come from the reader.
 pub(super) struct Input {
-    messages: Receiver<Message>,
+    source: Source,
     block: Option<Arc<Block>>,
     at: usize,
     left: u64,
     limit: u64,
     state: State,
     fault: Option<Error>,
+}
+
+/// Where the reader is.
+enum Source {
+    /// On a thread of its own; another one hashes the same blocks.
+    Thread(Receiver<Message>),
+    /// Here, and so is the hash.
+    Here(Box<(Reader, Hasher)>),
 }
 
 #[derive(PartialEq, Eq)]
@@ -216,9 +293,17 @@ enum State {
 }
 
 impl Input {
-    fn new(messages: Receiver<Message>, limit: u64) -> Self {
+    fn new(source: Source, limit: u64) -> Self {
         let (block, at, fault) = (None, 0, None);
-        Self { messages, block, at, left: limit, limit, state: State::Flowing, fault }
+        Self { source, block, at, left: limit, limit, state: State::Flowing, fault }
+    }
+
+    /// Lets `work` have the bytes, and reads those that it leaves.
+    fn give_to<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        match work(self) {
+            Err(error) if !error.may_be_damage() => Err(error),
+            outcome => self.read_to_end().map_err(|_| self.fault()).and(outcome),
+        }
     }
 
     /// Shares the next `n` bytes, which `fill_buf` has just shown, without consuming them.
@@ -252,7 +337,18 @@ impl Input {
     fn receive(&mut self) -> io::Result<()> {
         self.block = None;
         self.at = 0;
-        match self.messages.recv() {
+        let message = match &mut self.source {
+            Source::Thread(messages) => messages.recv(),
+            Source::Here(here) => {
+                let (reader, hasher) = &mut **here;
+                let message = reader.next();
+                if let Message::Block(block) = &message {
+                    hasher.update(block);
+                }
+                Ok(message)
+            }
+        };
+        match message {
             Ok(Message::Block(block)) => match self.left.checked_sub(block.len() as u64) {
                 None => return Err(self.fail(Error::TooMany { what: "bytes", limit: self.limit })),
                 Some(left) => (self.left, self.block) = (left, Some(block)),

@@ -43,12 +43,22 @@ pub(super) struct Job {
     pub(super) pieces: Vec<Piece>,
 }
 
-/// The way to the writer threads.
+/// The way to the writer threads; without a queue there are none, and files are written at once.
 pub(super) struct Writers<'a> {
-    queue: SyncSender<Vec<Job>>,
+    queue: Option<SyncSender<Vec<Job>>>,
+    stamp: &'a Stamp,
     progress: &'a Progress,
     batch: Vec<Job>,
     blocks: usize,
+}
+
+/// Runs `work`, which writes all files itself.
+pub(super) fn without<T>(
+    stamp: &Stamp,
+    work: impl FnOnce(&mut Writers<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let progress = Progress::default();
+    work(&mut Writers { queue: None, stamp, progress: &progress, batch: Vec::new(), blocks: 0 })
 }
 
 /// Runs `work` with writers at its side, and waits for all that they have to write.
@@ -60,7 +70,8 @@ pub(super) fn with<T>(
     let (queue, batches) = sync_channel(WAITING);
     let batches = Mutex::new(batches);
     thread::scope(|scope| {
-        let mut writers = Writers { queue, progress: &progress, batch: Vec::new(), blocks: 0 };
+        let mut writers =
+            Writers { queue: Some(queue), stamp, progress: &progress, batch: Vec::new(), blocks: 0 };
         let mut threads = Vec::with_capacity(WRITERS);
         for _ in 0..WRITERS {
             threads.push(pipeline::spawn(scope, "writer", || write_batches(&batches, &progress, stamp))?);
@@ -77,6 +88,9 @@ pub(super) fn with<T>(
 impl Writers<'_> {
     /// Leaves a file to the writers.
     pub(super) fn push(&mut self, job: Job) -> Result<(), Error> {
+        if self.queue.is_none() {
+            return write(&job, self.stamp);
+        }
         let last = self.batch.iter().rev().find_map(|job| job.pieces.last());
         let begins_block = match (last, job.pieces.first()) {
             (Some(last), Some(first)) => !last.shares_block_with(first),
@@ -90,9 +104,9 @@ impl Writers<'_> {
     /// Sends off what has gathered.
     pub(super) fn flush(&mut self) -> Result<(), Error> {
         self.blocks = 0;
-        if !self.batch.is_empty() {
+        if let Some(queue) = self.queue.as_ref().filter(|_| !self.batch.is_empty()) {
             self.progress.lock().outstanding += 1;
-            if self.queue.send(std::mem::take(&mut self.batch)).is_err() {
+            if queue.send(std::mem::take(&mut self.batch)).is_err() {
                 self.progress.lock().outstanding -= 1; // cannot be: the receiver outlives the threads
             }
         }

@@ -16,7 +16,7 @@ use super::record::{ImageLayer, ImageRecord, LayerRecord};
 use super::{Change, Own, now, private_dir};
 use crate::archive::{self, Archive};
 use crate::digest::Digest;
-use crate::layer::{self, Below, Options, Summary, Unpacked};
+use crate::layer::{self, Below, Buffers, Options, Summary, Unpacked};
 use crate::sys::CallFailed;
 use crate::sys::dir::Dir;
 use crate::sys::filesystem::Filesystem;
@@ -148,8 +148,9 @@ impl Change<'_> {
             for _ in 0..AT_ONCE.min(staged.len()) {
                 let (send, next, largest_first) = (send.clone(), &next, &largest_first);
                 scope.spawn(move || {
+                    let mut buffers = Buffers::default();
                     while let Some(&i) = largest_first.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let unpacked = self.unpack(archive, &staged[i], chain.len(), options);
+                        let unpacked = self.unpack(archive, &staged[i], chain.len(), options, &mut buffers);
                         if unpacked.is_err() {
                             next.store(largest_first.len(), Ordering::Relaxed);
                         }
@@ -170,10 +171,11 @@ impl Change<'_> {
         layer: &Staged<'_>,
         of: usize,
         options: &Options,
+        buffers: &mut Buffers,
     ) -> Result<Unpacked, Error> {
         let nr = layer.at + 1;
         let blob = archive.open_layer(layer.blob).map_err(|source| Error::Blob { nr, of, source })?;
-        layer::unpack(blob, &layer.blob.diff_id, &layer.diff, options)
+        layer::unpack(blob, &layer.blob.diff_id, &layer.diff, options, buffers)
             .map_err(|e| self.layer_failed(e, layer, of))
     }
 
