@@ -20,6 +20,7 @@ use ovlctl::sys::mount::{self, Attributes};
 use ovlctl::sys::script::{Call, How, Slot, Slots, Text, Value};
 use ovlctl::sys::tree;
 use ovlctl::tarfile::{Kind, Limits, Member, Reader};
+use rustix::time::{ClockId, clock_gettime};
 
 const ROUNDS: usize = 3;
 const BLOCK: usize = 512 << 10;
@@ -27,7 +28,8 @@ const BLOCK: usize = 512 << 10;
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Result<()> {
-    let arguments: Vec<PathBuf> = std::env::args_os().skip(1).filter(|a| a != "--bench").map(PathBuf::from).collect();
+    let arguments: Vec<PathBuf> =
+        std::env::args_os().skip(1).filter(|a| a != "--bench").map(PathBuf::from).collect();
     let Some((verb, rest)) = arguments.split_first() else { return Ok(()) };
     let Some((scratch, paths)) = rest.split_first() else { return Err("no directory to work in".into()) };
     let parts = match verb.to_str() {
@@ -71,19 +73,18 @@ fn layers(scratch: &Path, paths: &[PathBuf]) -> Result<Parts> {
     Ok(sum)
 }
 
-/// Returns the CPU seconds that this thread has used (Documentation/scheduler/sched-stats.rst).
-fn cpu_seconds() -> Result<f64> {
-    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
-    let nanos: u64 = text.split(' ').next().unwrap_or_default().parse()?;
-    Ok(nanos as f64 / 1e9)
+/// Returns the processor seconds that this thread has used.
+fn cpu_seconds() -> f64 {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
 }
 
 fn least(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
     let mut least = f64::INFINITY;
     for _ in 0..ROUNDS {
-        let before = cpu_seconds()?;
+        let before = cpu_seconds();
         work()?;
-        least = least.min(cpu_seconds()? - before);
+        least = least.min(cpu_seconds() - before);
     }
     Ok(least)
 }
@@ -95,9 +96,9 @@ fn least_of_trees(scratch: &Path, mut work: impl FnMut(&Dir) -> Result<()>) -> R
         tree::remove(&scratch, b"floor")?;
         scratch.mkdir(b"floor", 0o700)?;
         let root = scratch.open_dir(b"floor")?;
-        let before = cpu_seconds()?;
+        let before = cpu_seconds();
         work(&root)?;
-        least = least.min(cpu_seconds()? - before);
+        least = least.min(cpu_seconds() - before);
     }
     tree::remove(&scratch, b"floor")?;
     Ok(least)

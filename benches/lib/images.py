@@ -7,14 +7,12 @@ follow what was counted in images: half of the files have at most 3.8 KB, and fe
 Contents compress as images do (gzip to a third).
 """
 
-import gzip
 import hashlib
 import io
 import json
 import math
 import os
 import random
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -108,6 +106,11 @@ def node_slim(contents, last="first"):
     return [layer.bytes() for layer in (base, user, node, yarn, start, app)]
 
 
+def app_alone(contents):
+    """The layer that the second version has, and no other."""
+    return node_slim(contents, "second")[-1:]
+
+
 def one_big(contents):
     """One layer of more than 20,000 files, 220 MB of it in files over 1 MB."""
     big = Layer("big")
@@ -134,33 +137,40 @@ def million(contents, count=1_000_000):
     return [layer.files("data", [nr % 64 for nr in range(count)], contents, per_dir=100).bytes()]
 
 
+def eighth(contents, nr):
+    """One of eight images of 30 MB that share nothing."""
+    layers = [Layer(f"eighth {nr} {at}") for at in range(2)]
+    return [layer.files(f"usr/{nr}", sizes(layer.rng, 1000), contents).bytes() for layer in layers]
+
+
 IMAGES = {
     "node-slim": (node_slim, "plain"),
     "node-slim-gzip": (node_slim, "gzip"),
     "node-slim-zstd": (node_slim, "zstd"),
     "node-slim-2": (lambda contents: node_slim(contents, "second"), "plain"),
+    "app-alone": (app_alone, "plain"),
     "one-big": (one_big, "plain"),
     "100-small": (lambda contents: small_layers(contents, 100), "plain"),
     "10-layers": (lambda contents: small_layers(contents, 10), "plain"),
+    "10-layers-xz": (lambda contents: small_layers(contents, 10), "xz"),
     "128-layers": (lambda contents: small_layers(contents, 128), "plain"),
     "500-layers": (lambda contents: small_layers(contents, 500), "plain"),
     "million": (million, "plain"),
-}
+} | {f"eighth-{nr}": (lambda contents, nr=nr: eighth(contents, nr), "plain") for nr in range(8)}
+
+COMPRESS = {"gzip": ["gzip", "-6n"], "zstd": ["zstd", "-3", "-q", "-T1"], "xz": ["xz", "-6"]}
 
 
 def compressed(data, how):
     if how == "plain":
         return data
-    if how == "gzip" and not shutil.which("gzip"):
-        return gzip.compress(data, 6, mtime=0)
-    command = ["gzip", "-6n"] if how == "gzip" else ["zstd", "-3", "-q", "-T1"]
-    return subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True).stdout
+    return subprocess.run(COMPRESS[how], input=data, stdout=subprocess.PIPE, check=True).stdout
 
 
 def write_archive(path, name, layers, how):
     """Blobs first and manifest.json near the end, as `docker save` does."""
     kind = "application/vnd.oci.image."
-    suffix = {"plain": "", "gzip": "+gzip", "zstd": "+zstd"}[how]
+    suffix = "" if how == "plain" else f"+{how}"
     blobs = {}
 
     def blob(data, media_type):

@@ -1,0 +1,168 @@
+"""All that is measured besides loads: each function gives rows of (what, value, unit, goal)."""
+
+import json
+import os
+
+from measure import all_at_once, median, output, quiet, run, settle
+from records import fill
+
+
+class Place:
+    """Where things are: the program, a directory on the filesystem under test, the images, the floor program."""
+
+    def __init__(self, program, folder, images, floor):
+        self.program, self.folder, self.images, self.floor = program, folder, images, floor
+        self.root = os.path.join(folder, "matters")
+        self.target = os.path.join(folder, "target")
+
+    def ovlctl(self, *arguments):
+        return [self.program, "--root", self.root, *arguments]
+
+    def emptied(self):
+        quiet("rm", "-rf", "--one-file-system", self.root)
+        settle(self.folder)
+
+    def load(self, name, **how):
+        return run(self.ovlctl("load", "-q", self.images[name].archive), **how)
+
+
+def start_up(place, rounds):
+    own = median([run([place.program, "--version"]).wall for _ in range(20 * rounds)])
+    least = median([run(["true"]).wall for _ in range(20 * rounds)])
+    yield "start-up (`--version`), above `true`", 1000 * (own - least), "ms", "< 2"
+
+
+def from_a_pipe(place, rounds):
+    """From a file, from a file as standard input, and from a pipe."""
+    archive = place.images["node-slim"].archive
+    pipe = ["sh", "-c", f"cat {archive} | {place.program} --root {place.root} load -q -"]
+    ways = {"file": place.ovlctl("load", "-q", archive), "pipe": pipe}
+    times = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way, command in ways.items():
+            place.emptied()
+            times[way].append(run(command).wall)
+    yield "load from a pipe : from a file", median(times["pipe"]) / median(times["file"]), "×", "≤ 1.2"
+
+
+def second_version(place, rounds):
+    """An image that shares all layers but one with another, against an image that is that one layer alone."""
+    first, second, alone = [], [], []
+    for _ in range(rounds):
+        place.emptied()
+        first.append(place.load("node-slim").wall)
+        settle(place.folder)
+        second.append(place.load("node-slim-2").wall)
+        place.emptied()
+        alone.append(place.load("app-alone").wall)
+    yield "second version, one layer new", 1000 * median(second), "ms", None
+    yield "second version : that layer alone", median(second) / median(alone), "×", "≈ 1"
+    yield "second version : first load", median(second) / median(first), "×", None
+
+
+def mounting(place, rounds):
+    os.makedirs(place.target, exist_ok=True)
+    for layers, goal in (("10", "< 5"), ("128", "< 15")):
+        name = f"{layers}-layers"
+        place.emptied()
+        place.load(name)
+        kernel = kernel_alone(place)
+        ways = {"by name": f"bench/{name}:1", "of an archive": place.images[name].archive}
+        for way, source in ways.items():
+            mounts, umounts = [], []
+            for _ in range(10 * rounds):
+                mounts.append(run(place.ovlctl("mount", source, place.target)).wall)
+                umounts.append(run(place.ovlctl("umount", "--rm", place.target)).wall)
+            own = 1000 * (median(mounts) - kernel["mount"])
+            if way == "by name":
+                yield f"mount by name, {layers} layers, above the kernel's {1000 * kernel['mount']:.1f} ms", own, "ms", goal
+                own = 1000 * (median(umounts) - kernel["umount"])
+                yield f"umount --rm, {layers} layers, above the kernel's", own, "ms", goal
+            else:
+                yield f"mount ARCHIVE, in the store already, {layers} layers", 1000 * median(mounts), "ms", "< 20"
+    place.emptied()
+    place.load("one-big")
+    runs = []
+    for _ in range(5 * rounds):
+        runs.append(run(place.ovlctl("mount", place.images["one-big"].archive, place.target)).wall)
+        quiet(*place.ovlctl("umount", "--rm", place.target))
+    yield "mount ARCHIVE, in the store already, 590 MB", 1000 * median(runs), "ms", "< 20"
+
+
+def kernel_alone(place):
+    layers = os.path.join(place.root, "overlay2")
+    lowers = [os.path.join(layers, name, "diff") for name in sorted(os.listdir(layers)) if len(name) == 64]
+    scratch = os.path.join(place.folder, "floor-mount")
+    os.makedirs(scratch, exist_ok=True)
+    return json.loads(output(place.floor, "mount", scratch, *lowers))
+
+
+def large_store(place, rounds):
+    """1,000 images of 10 layers each: records, and layers without files."""
+    place.emptied()
+    place.load("10-layers")
+    fill(place.root, 1000, 10)
+    for verb in (["images"], ["layers"], ["mounts"], ["prune", "-n"]):
+        times = [run(place.ovlctl(*verb)).wall for _ in range(3 * rounds)]
+        yield f"`{' '.join(verb)}`, 1,000 images, 10,000 layers", 1000 * median(times), "ms", "< 100"
+
+
+def removing(place, rounds):
+    ours, theirs = [], []
+    tree = os.path.join(place.folder, "tree")
+    for _ in range(rounds):
+        place.emptied()
+        place.load("one-big")
+        settle(place.folder)
+        ours.append(run(place.ovlctl("rm", "bench/one-big:1")).wall)
+        os.makedirs(tree)
+        quiet("tar", "-xpf", place.images["one-big"].layers[0], "-C", tree)
+        settle(place.folder)
+        theirs.append(run(["rm", "-rf", tree]).wall)
+    yield "rm of 21,000 files : rm -rf", median(ours) / median(theirs), "×", "≤ 1"
+
+
+def at_once(place, rounds):
+    names = [f"eighth-{nr}" for nr in range(8)]
+    commands = [place.ovlctl("load", "-q", place.images[name].archive) for name in names]
+    together, apart = [], []
+    for _ in range(rounds):
+        place.emptied()
+        together.append(all_at_once(commands))
+        place.emptied()
+        apart.append(sum(run(command).wall for command in commands))
+    yield "8 loads at once : one after another", median(together) / median(apart), "×", "≤ 1"
+
+
+def memory(place, rounds):
+    for name in ("node-slim", "node-slim-gzip", "node-slim-zstd", "10-layers-xz", "one-big", "128-layers"):
+        peaks = []
+        for _ in range(rounds):
+            place.emptied()
+            peaks.append(place.load(name).memory)
+        yield f"peak memory, load of {name}", max(peaks) / 1024, "MiB", "< 64"
+
+
+def growth(place, _rounds):
+    """A million files, and 500 layers. Takes a minute or two."""
+    place.emptied()
+    large = place.load("million")
+    yield "load of 1,000,000 files", large.wall, "s", None
+    yield "load of 1,000,000 files, peak memory", large.memory / 1024, "MiB", None
+    for layers in ("10", "128", "500"):
+        place.emptied()
+        took = place.load(f"{layers}-layers").wall
+        yield f"load of {layers} small layers, each", 1000 * took / int(layers), "ms", None
+
+
+MATTERS = {
+    "start-up": (start_up, []),
+    "pipe": (from_a_pipe, ["node-slim"]),
+    "reuse": (second_version, ["node-slim", "node-slim-2", "app-alone"]),
+    "mount": (mounting, ["10-layers", "128-layers", "one-big"]),
+    "lists": (large_store, ["10-layers"]),
+    "rm": (removing, ["one-big"]),
+    "at-once": (at_once, [f"eighth-{nr}" for nr in range(8)]),
+    "memory": (memory, ["node-slim", "node-slim-gzip", "node-slim-zstd", "10-layers-xz", "one-big", "128-layers"]),
+    "growth": (growth, ["million", "10-layers", "128-layers", "500-layers"]),
+}

@@ -1,0 +1,66 @@
+"""Runs commands and counts: time on the wall, processor time, memory."""
+
+import os
+import shutil
+import statistics
+import subprocess
+import time
+
+
+class Failed(Exception):
+    """A command that is measured did not do its work."""
+
+
+class Run:
+    """What one run of a command took. Its memory is never less than that of this program, from which it forks."""
+
+    def __init__(self, wall, usage):
+        self.wall = wall
+        self.cpu = usage.ru_utime + usage.ru_stime
+        self.memory = usage.ru_maxrss
+
+
+def run(argv, stdin=None, log="/dev/null", cwd=None):
+    """Runs a command and measures it; what it says goes to `log`."""
+    with open(log, "wb") as out, open(stdin or "/dev/null", "rb") as into:
+        before = time.perf_counter()
+        child = subprocess.Popen(argv, stdin=into, stdout=out, stderr=out, cwd=cwd)
+        _, status, usage = os.wait4(child.pid, 0)
+        wall = time.perf_counter() - before
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode != 0:
+        with open(log, errors="replace") as text:
+            raise Failed(f"{' '.join(argv)[:200]}: exit {child.returncode}: {text.read()[-400:].strip()}")
+    return Run(wall, usage)
+
+
+def all_at_once(argvs):
+    """Returns how long these commands take side by side."""
+    before = time.perf_counter()
+    children = [subprocess.Popen(argv, stdout=subprocess.DEVNULL) for argv in argvs]
+    if any([child.wait() for child in children]):
+        raise Failed(" ".join(argvs[0]))
+    return time.perf_counter() - before
+
+
+def quiet(*argv):
+    """Runs a command that is not measured and may fail."""
+    subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+
+
+def output(*argv):
+    """Returns what a command prints."""
+    return subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def median(runs):
+    return statistics.median(runs)
+
+
+def settle(folder):
+    """Lets nothing be left to write from what was before."""
+    quiet("sync", "-f", folder)
+
+
+def there(program):
+    return shutil.which(program) is not None
