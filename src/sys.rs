@@ -15,6 +15,7 @@ pub mod tree;
 
 use std::fmt;
 use std::io;
+use std::sync::LazyLock;
 
 pub use rustix::io::Errno;
 
@@ -87,12 +88,16 @@ pub fn creates_as() -> (u32, u32) {
 
 /// Returns the mode bits that the kernel may clear from what this process creates; never too few.
 ///
-/// Read, not set and reset: umask(2) is the whole process's, and another thread may be creating a file just now.
+/// Read, not set and reset: umask(2) is the whole process's, and another thread may be creating a file just now. Read once,
+/// for nothing here changes it, and /proc/self/status takes as long as creating some files.
 #[must_use]
 pub fn umask() -> u32 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let umask = status.lines().find_map(|line| line.strip_prefix("Umask:")); // since Linux 4.7
-    umask.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok()).unwrap_or(0o777)
+    static UMASK: LazyLock<u32> = LazyLock::new(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let umask = status.lines().find_map(|line| line.strip_prefix("Umask:")); // since Linux 4.7
+        umask.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok()).unwrap_or(0o777)
+    });
+    *UMASK
 }
 
 struct Said<'a>(&'a str);

@@ -109,7 +109,6 @@ impl Change<'_> {
             private_dir(&path)?;
             private_dir(&path.join(DIFF))?;
             let diff = Dir::open(&path.join(DIFF))?;
-            layer::fresh_root(&diff)?;
             staged.push(Staged {
                 at,
                 blob,
