@@ -208,24 +208,9 @@ fn listed(images: &[Image], mut numbers: Vec<usize>) -> Vec<Listed> {
 fn nearest(images: &[Image], asked: &ImageRef) -> Vec<Listed> {
     let mut rows = listed(images, (0..images.len()).collect());
     let asked = asked.to_string();
-    rows.sort_by_key(|row| row.names.iter().map(|name| distance(name, &asked)).min().unwrap_or(usize::MAX));
+    let distance = |name: &String| strsim::damerau_levenshtein(name, &asked);
+    rows.sort_by_key(|row| row.names.iter().map(distance).min().unwrap_or(usize::MAX));
     rows
-}
-
-/// How many letters must be put in, taken out or replaced to make `a` of `b` (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, &y) in b.iter().enumerate() {
-            let replaced = corner + usize::from(x != y);
-            corner = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
