@@ -111,6 +111,7 @@ class Daemon(Tool):
         if self.daemon:
             self.daemon.terminate()
             self.daemon.wait()
+            quiet("rm", "-f", self.socket, self.socket + ".ttrpc")
         for _ in range(20):
             with open("/proc/self/mountinfo") as table:
                 below = [line.split()[4] for line in table if line.split()[4].startswith(self.at + "/")]
