@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::sys::caps::Need;
@@ -324,6 +324,12 @@ fn plain(text: &str) -> String {
         }
         None => text.to_owned(),
     }
+}
+
+/// Returns how something that was typed is called in a message: a path as it is, a name in quotes.
+pub(super) fn named(typed: &Path) -> String {
+    let is_path = typed.exists() || typed.components().count() > 1 || typed.starts_with(".");
+    if is_path { typed.display().to_string() } else { format!("'{}'", typed.display()) }
 }
 
 /// Warns of what was not done as asked.

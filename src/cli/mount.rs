@@ -1,14 +1,14 @@
 //! `mount`, `plan`: an archive, an image, a container or any directories become a root filesystem.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use clap::Args;
 
 use super::fault::{self, Cause, Fault};
 use super::load::{self, Pick};
 use super::{Context, permit, print, waiting};
-use crate::archive::name;
+use crate::archive::{self, Archive, name};
 use crate::mount::container::{self, Done, How, UpperWish, Wishes};
 use crate::mount::options::Options;
 use crate::mount::{self, Access, Lower, Method, Target};
@@ -156,11 +156,7 @@ impl Arguments {
     /// Returns how the mount is called in a message: `'web:1.4' on /mnt/web`.
     fn object(&self, source: impl AsRef<Path>, target: Option<&Path>) -> String {
         let source = source.as_ref();
-        let source = if is_path(source) || source.exists() {
-            load::display(source)
-        } else {
-            format!("'{}'", source.display())
-        };
+        let source = if source.as_os_str() == "-" { load::display(source) } else { fault::named(source) };
         target.map_or(source.clone(), |target| format!("{source} on {}", target.display()))
     }
 
@@ -284,6 +280,17 @@ impl Arguments {
         given.iter().find(|(_, given)| *given).map(|(option, _)| *option)
     }
 
+    /// Finds the image of an archive in the store, without loading it.
+    fn loaded_before(&self, store: &Store, path: PathBuf) -> Result<Image, Cause> {
+        if path.as_os_str() == "-" {
+            return Err(Cause::NotLoaded(path));
+        }
+        let archive = Archive::open(&archive::Source::Path(path.clone()), &env::temp_dir())?;
+        let image = archive.choose(&self.pick.choice())?;
+        let record = store.image_record(&image.id)?.ok_or(Cause::NotLoaded(path))?;
+        Ok(Image { record, names: image.names.clone() })
+    }
+
     /// Decides what would be mounted, and where. Nothing is made: a new container's directory is called NEW.
     fn decide(&self, context: &Context) -> Result<(mount::Plan, PathBuf), Cause> {
         let how = self.how(None)?;
@@ -302,7 +309,7 @@ impl Arguments {
                 return Ok((container::container_plan(&store, &container, &image, &how)?, target));
             }
             Source::Image(image) => image,
-            Source::Archive(path) => return Err(Cause::NotLoaded(path)),
+            Source::Archive(path) => self.loaded_before(&store, path)?,
         };
         let new = container_to_be(&image, self.upper_wish()?);
         let target = target.map_or_else(|| store.merged(&new.id), Path::to_owned);

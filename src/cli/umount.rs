@@ -38,7 +38,7 @@ impl Umount {
             return self.end_each(&store, &mounts);
         }
         Fault::each(&self.mounts, |text| {
-            let object = || Path::new(text).display();
+            let object = || fault::named(Path::new(text));
             let mounts =
                 container::find_mounts(&store, text).map_err(|e| Fault::new("unmount", object(), e))?;
             if mounts.is_empty() {

@@ -227,8 +227,9 @@ pub fn container_plan(
     let how = &how.over(container)?;
     let mut lowers = stack(store, image)?;
     let access = match (store.upper_and_work(container), &container.upper) {
-        (Some((upper, _)), _) if how.read_only => {
-            lowers.insert(0, Lower::from(upper));
+        (Some((upper, _)), at) if how.read_only => {
+            let own = matches!(at, Upper::Store).then(|| store.short_name(&container.id)).transpose()?;
+            lowers.insert(0, own.map_or_else(|| Lower::from(upper), |short| lower(store, &short)));
             Access::ReadOnly
         }
         (None, _) if how.read_only => Access::ReadOnly,
@@ -258,11 +259,14 @@ fn stack(store: &Store, image: &ImageRecord) -> Result<Vec<Lower>, Error> {
     let Some(top) = image.layers.last() else {
         return Ok(vec![Lower::from(store.layout().empty())]);
     };
-    let lower = |short: &String| Lower {
+    Ok(store.stack(&top.chain_id)?.iter().map(|short| lower(store, short)).collect())
+}
+
+fn lower(store: &Store, short: &str) -> Lower {
+    Lower {
         path: store.diff_of(short),
         link: short.strip_prefix(LINKS).and_then(|link| link.strip_prefix('/')).map(str::to_owned),
-    };
-    Ok(store.stack(&top.chain_id)?.iter().map(lower).collect())
+    }
 }
 
 fn perform_on(store: &Store, plan: &Plan, container: &ContainerRecord, how: &How<'_>) -> Result<Done, Error> {

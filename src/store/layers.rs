@@ -50,13 +50,18 @@ impl Store {
     /// layer's `link` and `lower` files.
     pub fn stack(&self, top: &Digest) -> Result<Vec<String>, Error> {
         let dir = self.layout().overlay(&top.hex());
-        let mut links = vec![layout::short(&read_text(&dir.join(LINK))?)];
+        let mut links = vec![self.short_name(&top.hex())?];
         match fs::read_to_string(dir.join(LOWER)) {
             Ok(lower) => links.extend(lower.split(':').map(str::to_owned)),
             Err(e) if e.kind() == ErrorKind::NotFound => {}
             Err(e) => return Err(file(dir.join(LOWER))(e)),
         }
         Ok(links)
+    }
+
+    /// Returns the short name of a layer or a container: `l/LINK`.
+    pub fn short_name(&self, id: &str) -> Result<String, Error> {
+        Ok(layout::short(&read_text(&self.layout().overlay(id).join(LINK))?))
     }
 
     /// Returns the directory that a stack's short name (`l/LINK`) leads to.

@@ -217,3 +217,26 @@ fn name_of_a_container_and_an_image_is_not_removed_by_guess() {
     scene.run("rm box:latest").succeeds().stdout_is("untagged box:latest\n");
     scene.run("rm box").succeeds().stdout_is("removed container box\n");
 }
+
+#[test]
+fn container_is_shown_read_only_by_every_method() {
+    let scene = loaded();
+    scene.run("mount --name box web:1 root").succeeds();
+    fs::write(scene.path("root/f"), "changed").unwrap();
+    scene.run("umount root").succeeds();
+    for method in ["fd", "path", "procfd", "links"] {
+        scene.run(&format!("mount -r --method {method} box root")).succeeds();
+        scene.shows_at("root", "d 0755 d\nf 0644 d/new  3\nf 0644 f  changed");
+        scene.run("umount root").succeeds();
+    }
+}
+
+#[test]
+fn plan_of_an_archive_is_that_of_its_image_once_it_is_loaded() {
+    let scene = loaded();
+    scene.mkdir("other");
+    let of_image = scene.run("plan -r web:1 root").succeeds().lines().join("\n");
+    scene.run("plan -r ./web.tar root").succeeds().stdout_is(&(of_image + "\n"));
+    scene.save("new.tar", &image("new:1").layer(&layer().file("a", "1")));
+    scene.run("plan ./new.tar root").fails(1).stderr_has("hint: ovlctl load ./new.tar");
+}
