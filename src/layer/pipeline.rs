@@ -12,7 +12,7 @@
 //! ```
 //!
 //! A block is read once and never copied: the diff id thread, the tar reader and the writers share it, and the bytes
-//! that were hashed are the bytes that are written. There are [`BLOCKS`] buffers, so a slow disk stops the reader.
+//! that were hashed are the bytes that are written. There are `BLOCKS` buffers, so a slow disk stops the reader.
 //!
 //! A small layer goes the same way on the caller's thread alone: it is unpacked before four threads have started.
 //!
@@ -169,7 +169,7 @@ fn hash(blocks: &Receiver<Arc<Block>>) -> Seen {
     hasher.finish()
 }
 
-/// Memory for layers that are unpacked one after the other: [`BLOCKS`] buffers at most, made when they are needed.
+/// Memory for layers that are unpacked one after the other: `BLOCKS` buffers at most, made when they are needed.
 #[derive(Debug, Clone, Default)]
 pub struct Buffers(Arc<Pool>);
 
