@@ -25,9 +25,9 @@ pub enum Holder {
 }
 
 impl Holder {
-    /// Whether it is another ovlctl, which never stays.
-    pub(super) fn is_one_of_us(&self) -> bool {
-        matches!(self, Self::Process { command, .. } if command == "ovlctl")
+    /// Whether it will not stay: another ovlctl, or a process without a name, which has just ended.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self, Self::Process { command, .. } if command == "ovlctl" || command.is_empty())
     }
 }
 

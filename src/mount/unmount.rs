@@ -29,7 +29,7 @@ pub fn unmount(target: &Path, lazily: bool) -> Result<OverlayMount, Error> {
             return Err(Error::Kernel(failed));
         }
         let holders = holders::of(overlay.mount_id, &mounts);
-        if patience == 0 || !holders.iter().all(Holder::is_one_of_us) {
+        if patience == 0 || !holders.iter().all(Holder::is_passing) {
             return Err(Error::Busy { target, holders });
         }
         // Nobody to be seen, or one of us: who looks whether the target is free holds it for a moment.
