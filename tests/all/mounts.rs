@@ -5,13 +5,13 @@ use std::process::{Child, Command};
 
 use crate::support::{Scene, image, layer};
 
-const TREE: &str = "
+pub(crate) const TREE: &str = "
     f 0644 a  1
     f 0644 b  2
     ";
 
 /// A scene with the image `web:1` loaded, and targets `root` and `other`.
-fn loaded() -> Scene {
+pub(crate) fn loaded() -> Scene {
     let scene = Scene::new();
     scene.save("web.tar", &image("web:1").layer(&layer().file("a", "1")).layer(&layer().file("b", "2")));
     scene.run("load web.tar").succeeds();

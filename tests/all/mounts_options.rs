@@ -3,22 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use crate::mounts::{TREE, loaded};
 use crate::support::{Scene, image, layer};
-
-const TREE: &str = "
-    f 0644 a  1
-    f 0644 b  2
-    ";
-
-/// A scene with the image `web:1` loaded, and targets `root` and `other`.
-fn loaded() -> Scene {
-    let scene = Scene::new();
-    scene.save("web.tar", &image("web:1").layer(&layer().file("a", "1")).layer(&layer().file("b", "2")));
-    scene.run("load web.tar").succeeds();
-    scene.mkdir("root");
-    scene.mkdir("other");
-    scene
-}
 
 /// The options that mountinfo shows of the mount at `target`: those of the mount, then those of the filesystem.
 fn options(target: &Path) -> String {
