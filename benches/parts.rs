@@ -110,15 +110,18 @@ fn unpack(bencher: Bencher<'_, '_>, files: usize) {
     let path = folder.path().join("layer.tar");
     fs::write(&path, &tar).expect("there is room in TMPDIR");
     let (diff_id, root) = (Digest::of(&tar), folder.path().join("diff"));
+    let beside = folder.path().join("beside");
     let fresh = || {
-        let _ = fs::remove_dir_all(&root);
-        fs::DirBuilder::new().mode(0o700).create(&root).expect("there is room in TMPDIR");
+        for dir in [&root, &beside] {
+            let _ = fs::remove_dir_all(dir);
+            fs::DirBuilder::new().mode(0o700).create(dir).expect("there is room in TMPDIR");
+        }
         let blob = Blob::of_file(fs::File::open(&path).expect("it is there")).expect("it is a file");
-        (blob, Dir::open(&root).expect("it is there"))
+        (blob, Dir::open(&root).expect("it is there"), Dir::open(&beside).expect("it is there"))
     };
     let bencher = bencher.counter(ItemsCount::new(files)).with_inputs(fresh);
     let mut buffers = Buffers::default();
-    bencher.bench_local_values(|(blob, dir)| {
-        layer::unpack(blob, &diff_id, &dir, &Options::default(), &mut buffers).map(drop)
+    bencher.bench_local_values(|(blob, dir, beside)| {
+        layer::unpack(blob, &diff_id, &dir, &beside, &Options::default(), &mut buffers).map(drop)
     });
 }

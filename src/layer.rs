@@ -11,19 +11,21 @@
 
 mod apply;
 mod below;
+mod blocks;
 mod error;
 mod lower_links;
 mod meta;
 mod path;
 mod pipeline;
+pub mod recipe;
 mod settle;
 mod tree;
 mod whiteout;
 mod writer;
 
 pub use below::Below;
+pub use blocks::Buffers;
 pub use error::{Error, Refusal};
-pub use pipeline::Buffers;
 
 use crate::archive::blob::Blob;
 use crate::digest::Digest;
@@ -144,20 +146,23 @@ pub struct Summary {
 }
 
 /// Unpacks `blob` into the empty directory `diff`, and checks that its contents are those that `diff_id` and the blob's
-/// own digest and size name.
+/// own digest and size name. Its [`recipe`] is made in the directory `beside`, on the same filesystem.
 pub fn unpack(
     blob: Blob,
     diff_id: &Digest,
     diff: &Dir,
+    beside: &Dir,
     options: &Options,
     buffers: &mut Buffers,
 ) -> Result<Unpacked, Error> {
     fresh_root(diff).map_err(Error::Call)?;
     let stamp = Stamp::new(diff, options.xattrs)?;
     let small = pipeline::is_small(&blob);
-    let applied = pipeline::run(blob, diff_id, options.limits.bytes, buffers, |input| {
-        let apply =
-            |writers: &mut writer::Writers<'_>| apply::layer(input, diff, &options.limits, &stamp, writers);
+    let applied = pipeline::run(blob, diff_id, options.limits.bytes, beside, buffers, |input| {
+        let displaced = recipe::Displaced::new(beside);
+        let apply = |writers: &mut writer::Writers<'_>| {
+            apply::layer(input, diff, displaced, &options.limits, &stamp, writers)
+        };
         if small { writer::without(&stamp, apply) } else { writer::with(&stamp, apply) }
     })?;
     let apply::Applied { tree, links, entries, bytes } = applied;

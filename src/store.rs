@@ -11,6 +11,7 @@
 //!       lower                       what lies below, uppermost first: l/LINK:l/LINK
 //!       work/  merged/              overlayfs' scratch directory; where a container mounts by default
 //!   layers/<chain id>.json      what is known of a layer
+//!   recipes/<chain id>          how its tar is made again; see [`crate::layer::recipe`]
 //!   images/<id>/                image.json, config.json
 //!   names.json                  which name means which image
 //!   containers/<name>.json      what is known of a container
@@ -204,6 +205,7 @@ fn create(layout: &Layout) -> Result<(), Error> {
     for path in [
         layout.links(),
         layout.layers(),
+        layout.recipes(),
         layout.images(),
         layout.containers(),
         layout.staging(),

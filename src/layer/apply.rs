@@ -16,6 +16,7 @@ use super::lower_links::{LowerFile, LowerLinks, Spot};
 use super::meta::{Meta, Stamp};
 use super::path::EntryPath;
 use super::pipeline::Input;
+use super::recipe::Displaced;
 use super::tree::{Handles, ROOT, Tree};
 use super::whiteout::{self, Name};
 use super::writer::{self, Job, Writers};
@@ -31,12 +32,13 @@ pub(super) struct Applied {
     pub(super) bytes: u64,
 }
 
-type Members<'i> = Reader<&'i mut Input>;
+type Members<'i, 'r> = Reader<&'i mut Input<'r>>;
 
 /// Unpacks the tar in `input` into `diff`, and reads `input` to its end.
 pub(super) fn layer(
-    input: &mut Input,
+    input: &mut Input<'_>,
     diff: &Dir,
+    displaced: Displaced<'_>,
     limits: &Limits,
     stamp: &Stamp,
     writers: &mut Writers<'_>,
@@ -46,6 +48,7 @@ pub(super) fn layer(
         tree: Tree::new(),
         links: LowerLinks::default(),
         handles,
+        displaced,
         limits,
         stamp,
         writers,
@@ -63,6 +66,7 @@ struct Apply<'a, 'w> {
     tree: Tree,
     links: LowerLinks,
     handles: Handles,
+    displaced: Displaced<'a>,
     limits: &'a Limits,
     stamp: &'a Stamp,
     writers: &'a mut Writers<'w>,
@@ -71,7 +75,7 @@ struct Apply<'a, 'w> {
 }
 
 impl Apply<'_, '_> {
-    fn members(&mut self, input: &mut Input) -> Result<(), Error> {
+    fn members(&mut self, input: &mut Input<'_>) -> Result<(), Error> {
         let limits = tarfile::Limits { members: u64::MAX, ..tarfile::Limits::DEFAULT };
         let mut members = Reader::new(input, limits);
         while let Some(member) = members.next()? {
@@ -81,11 +85,19 @@ impl Apply<'_, '_> {
             }
             self.member(member, &mut members)?;
         }
+        self.tell_displaced(&mut members);
         members.finish()?;
         Ok(())
     }
 
-    fn member(&mut self, mut member: Member, members: &mut Members<'_>) -> Result<(), Error> {
+    /// The recipe must know what is gone before it has another file at the same place.
+    fn tell_displaced(&mut self, members: &mut Members<'_, '_>) {
+        for path in self.displaced.news() {
+            members.input_mut().recipe().gone(&path);
+        }
+    }
+
+    fn member(&mut self, mut member: Member, members: &mut Members<'_, '_>) -> Result<(), Error> {
         let entry = std::mem::take(&mut member.path);
         let path = EntryPath::parse(&entry).entry(&entry)?;
         let Some((parents, last)) = path.split() else {
@@ -130,7 +142,7 @@ impl Apply<'_, '_> {
         mut member: Member,
         at: Spot,
         entry: Vec<u8>,
-        members: &mut Members<'_>,
+        members: &mut Members<'_, '_>,
     ) -> Result<(), Error> {
         let meta = self.meta(&mut member);
         match member.kind {
@@ -181,12 +193,18 @@ impl Apply<'_, '_> {
         meta: Meta,
         at: Spot,
         entry: Vec<u8>,
-        members: &mut Members<'_>,
+        members: &mut Members<'_, '_>,
     ) -> Result<(), Error> {
         self.bytes += members.data_left();
         let dir = self.room_for(&at, &entry)?;
-        if sparse.is_some() || members.data_left() > SMALL {
-            return self.large_file(sparse, &meta, &dir, &at.name, &entry, members);
+        self.tell_displaced(members);
+        let path = self.tree.path_of(at.parent, &at.name);
+        let size = members.data_left();
+        members.input_mut().recipe().contents();
+        if sparse.is_some() || size > SMALL {
+            let runs = self.large_file(sparse, &meta, &dir, &at.name, &entry, members)?;
+            members.input_mut().recipe().file(&path, &runs);
+            return Ok(());
         }
         let mut pieces = Vec::new();
         loop {
@@ -197,6 +215,7 @@ impl Apply<'_, '_> {
             pieces.push(members.input_mut().share(n));
             members.consume(n);
         }
+        members.input_mut().recipe().file(&path, &[(0, size)]);
         self.writers.push(Job { dir, name: at.name, path: entry, meta, pieces })
     }
 
@@ -207,22 +226,28 @@ impl Apply<'_, '_> {
         dir: &Dir,
         name: &[u8],
         entry: &[u8],
-        members: &mut Members<'_>,
-    ) -> Result<(), Error> {
+        members: &mut Members<'_, '_>,
+    ) -> Result<Vec<(u64, u64)>, Error> {
         self.writers.flush()?;
         let mut file = dir.create(name, Stamp::mode_at_birth(meta)).entry(entry)?;
         let failed = |call, e| Err::<(), _>(CallFailed::of_io(call, &e)).entry(entry);
-        match sparse {
-            None => copy(members, u64::MAX, &mut file, entry)?,
+        let runs = match sparse {
+            None => {
+                let size = members.data_left();
+                copy(members, size, &mut file, entry)?;
+                vec![(0, size)]
+            }
             Some(Sparse { size, segments }) => {
-                for (offset, len) in segments {
+                for &(offset, len) in &segments {
                     file.seek(SeekFrom::Start(offset)).map(drop).or_else(|e| failed("lseek", e))?;
                     copy(members, len, &mut file, entry)?;
                 }
                 file.set_len(size).or_else(|e| failed("ftruncate", e))?;
+                segments
             }
-        }
-        self.stamp.file(&file, meta, entry)
+        };
+        self.stamp.file(&file, meta, entry)?;
+        Ok(runs)
     }
 
     /// Gives the inode that the target's name stands for one more name; its metadata stays as it is.
@@ -274,7 +299,7 @@ impl Apply<'_, '_> {
 
 /// Writes at most `limit` of the member's stored bytes to `file`.
 fn copy(
-    members: &mut Members<'_>,
+    members: &mut Members<'_, '_>,
     mut limit: u64,
     file: &mut std::fs::File,
     entry: &[u8],

@@ -4,8 +4,8 @@
 //!               reader thread                       caller's thread                two writer threads
 //!   blob ──► decompress, check the ──┬─► blocks ──► tar members ──┬─► batches ──► files of at most 1 MiB
 //!            stored bytes' digest    │                            │   of files
-//!                  ▲                 │                            └─► directories, links, devices, large files
-//!                  │                 │
+//!                  ▲                 │                            ├─► directories, links, devices, large files
+//!                  │                 │                            └─► recipe: all but the contents of files
 //!                  │                 └─► blocks ──► diff id thread: sha256 of all bytes
 //!                  │                                      │
 //!                  └────────── emptied buffers ◄──────────┴── whoever lets go of a block last
@@ -20,22 +20,18 @@
 //! buffers come home from wherever their blocks are dropped. Knows no tar.
 
 use std::io::{self, BufRead, Read};
-use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
 use crate::archive::blob::{self, Blob};
 use crate::archive::decode::Decoder;
 use crate::digest::{Digest, Hasher, Seen};
+use crate::sys::dir::Dir;
 
+use super::blocks::{BLOCKS, Block, Buffers, Piece, Pool};
 use super::error::Error;
-
-/// How large a block is. Larger ones leave the processor's cache, smaller ones wake threads more often.
-const BLOCK: usize = 512 << 10;
-
-/// How many blocks there are. A pool without bound costs a fifth to two fifths more time in page faults.
-const BLOCKS: usize = 16;
+use super::recipe::Writer;
 
 /// Blobs of up to so many bytes are unpacked without threads.
 const SMALL: u64 = 1 << 20;
@@ -47,28 +43,35 @@ pub(super) fn is_small(blob: &Blob) -> bool {
 
 /// Decompresses `blob`, gives its bytes to `work`, and checks that they are what `diff_id` says.
 ///
-/// All bytes count, those after the tar's end too. Where `work` finds them to be no sound tar, they are read to their end
+/// `recipe` sees what `work` reads. All bytes count, those after the tar's end too. Where `work` finds them to be no sound tar, they are read to their end
 /// all the same: if they are not those that the image names, that is the better reason.
 pub(super) fn run<T>(
     blob: Blob,
     diff_id: &Digest,
     limit: u64,
+    beside: &Dir,
     buffers: &mut Buffers,
-    work: impl FnOnce(&mut Input) -> Result<T, Error>,
+    work: impl FnOnce(&mut Input<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let small = is_small(&blob);
     let decoder = blob::decoder(blob).map_err(Error::Read)?;
-    let reader = Reader { decoder, buffers: buffers.clone() };
-    if small { run_here(reader, diff_id, limit, work) } else { run_threads(reader, diff_id, limit, work) }
+    let reader = Reader { decoder, pool: buffers.pool.clone() };
+    let recipe = Writer::new(beside, &mut buffers.packer)?;
+    if small {
+        run_here(reader, diff_id, limit, recipe, work)
+    } else {
+        run_threads(reader, diff_id, limit, recipe, work)
+    }
 }
 
 fn run_here<T>(
     reader: Reader,
     diff_id: &Digest,
     limit: u64,
-    work: impl FnOnce(&mut Input) -> Result<T, Error>,
+    recipe: Writer<'_>,
+    work: impl FnOnce(&mut Input<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let mut input = Input::new(Source::Here(Box::new((reader, Hasher::default()))), limit);
+    let mut input = Input::new(Source::Here(Box::new((reader, Hasher::default()))), limit, recipe);
     let outcome = input.give_to(work);
     let seen = match input.source {
         Source::Here(here) if input.state == State::Ended => Some(here.1.finish()),
@@ -81,7 +84,8 @@ fn run_threads<T>(
     reader: Reader,
     diff_id: &Digest,
     limit: u64,
-    work: impl FnOnce(&mut Input) -> Result<T, Error>,
+    recipe: Writer<'_>,
+    work: impl FnOnce(&mut Input<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     thread::scope(|scope| {
         let (to_work, from_reader) = sync_channel(BLOCKS + 1);
@@ -89,7 +93,7 @@ fn run_threads<T>(
         let hash = spawn(scope, "diff id", move || hash(&from_reader_too))?;
         let reader = spawn(scope, "reader", move || read(reader, &to_hash, &to_work))?;
 
-        let mut input = Input::new(Source::Thread(from_reader), limit);
+        let mut input = Input::new(Source::Thread(from_reader), limit, recipe);
         let outcome = input.give_to(work);
         let ended = input.state == State::Ended;
         drop(input);
@@ -128,7 +132,7 @@ pub(super) fn join<T>(name: &'static str, thread: ScopedJoinHandle<'_, T>) -> Re
 /// Makes blocks of a blob.
 struct Reader {
     decoder: Decoder,
-    buffers: Buffers,
+    pool: Pool,
 }
 
 /// What the reader has to say: an end that is not told is a reader that died.
@@ -140,7 +144,7 @@ enum Message {
 
 impl Reader {
     fn next(&mut self) -> Message {
-        match self.buffers.fill(&mut self.decoder) {
+        match self.pool.fill(&mut self.decoder) {
             Ok(block) if block.is_empty() => Message::End,
             Ok(block) => Message::Block(Arc::new(block)),
             Err(e) => Message::Failed(e),
@@ -169,106 +173,10 @@ fn hash(blocks: &Receiver<Arc<Block>>) -> Seen {
     hasher.finish()
 }
 
-/// Memory for layers that are unpacked one after the other: `BLOCKS` buffers at most, made when they are needed.
-#[derive(Debug, Clone, Default)]
-pub struct Buffers(Arc<Pool>);
-
-#[derive(Debug, Default)]
-struct Pool {
-    state: Mutex<PoolState>,
-    came_home: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct PoolState {
-    free: Vec<Vec<u8>>,
-    made: usize,
-}
-
-impl Buffers {
-    /// Takes the buffer that was used last, which the processor's cache may still have; waits where there is none.
-    fn take(&self) -> Vec<u8> {
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if let Some(bytes) = state.free.pop() {
-                return bytes;
-            }
-            if state.made < BLOCKS {
-                state.made += 1;
-                return vec![0; BLOCK];
-            }
-            state = self.0.came_home.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn put(&self, bytes: Vec<u8>) {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner).free.push(bytes);
-        self.0.came_home.notify_one();
-    }
-
-    /// Fills a block, the last one perhaps not to its end; an empty one is the end.
-    fn fill(&self, from: &mut impl Read) -> io::Result<Block> {
-        let mut block = Block { bytes: self.take(), len: 0, home: self.clone() };
-        while block.len < BLOCK {
-            match from.read(&mut block.bytes[block.len..]) {
-                Ok(0) => break,
-                Ok(n) => block.len += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(block)
-    }
-}
-
-/// A run of the layer's bytes. Its buffer goes home when nobody uses it any more.
-#[derive(Debug)]
-pub(super) struct Block {
-    bytes: Vec<u8>,
-    len: usize,
-    home: Buffers,
-}
-
-impl Deref for Block {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-}
-
-impl Drop for Block {
-    fn drop(&mut self) {
-        self.home.put(std::mem::take(&mut self.bytes));
-    }
-}
-
-/// A part of a block, shared.
-#[derive(Debug)]
-pub(super) struct Piece {
-    block: Arc<Block>,
-    start: usize,
-    len: usize,
-}
-
-impl Piece {
-    /// Whether both lie in one block.
-    pub(super) fn shares_block_with(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.block, &other.block)
-    }
-}
-
-impl Deref for Piece {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.block[self.start..self.start + self.len]
-    }
-}
-
 /// The layer's bytes as they come from the reader.
-pub(super) struct Input {
+pub(super) struct Input<'r> {
     source: Source,
+    recipe: Writer<'r>,
     block: Option<Arc<Block>>,
     at: usize,
     left: u64,
@@ -292,25 +200,34 @@ enum State {
     Failed,
 }
 
-impl Input {
-    fn new(source: Source, limit: u64) -> Self {
+impl<'r> Input<'r> {
+    fn new(source: Source, limit: u64, recipe: Writer<'r>) -> Self {
         let (block, at, fault) = (None, 0, None);
-        Self { source, block, at, left: limit, limit, state: State::Flowing, fault }
+        Self { source, recipe, block, at, left: limit, limit, state: State::Flowing, fault }
     }
 
     /// Lets `work` have the bytes, and reads those that it leaves.
     fn give_to<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
         match work(self) {
             Err(error) if !error.may_be_damage() => Err(error),
-            outcome => self.read_to_end().map_err(|_| self.fault()).and(outcome),
+            outcome => {
+                self.read_to_end().map_err(|_| self.fault())?;
+                let outcome = outcome?;
+                self.recipe.finish()?;
+                Ok(outcome)
+            }
         }
+    }
+
+    /// Returns the recipe, which sees all that is consumed.
+    pub(super) fn recipe(&mut self) -> &mut Writer<'r> {
+        &mut self.recipe
     }
 
     /// Shares the next `n` bytes, which `fill_buf` has just shown, without consuming them.
     pub(super) fn share(&self, n: usize) -> Piece {
-        let block = Arc::clone(self.block.as_ref().expect("`fill_buf` showed bytes of it"));
-        assert!(self.at + n <= block.len(), "`fill_buf` showed no more");
-        Piece { block, start: self.at, len: n }
+        let block = self.block.as_ref().expect("`fill_buf` showed bytes of it");
+        Piece::new(Arc::clone(block), self.at, n)
     }
 
     /// Returns why reading failed, once.
@@ -365,7 +282,7 @@ fn failed_before() -> io::Error {
     io::Error::other("reading the layer failed")
 }
 
-impl Read for Input {
+impl Read for Input<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = self.fill_buf()?.read(buf)?;
         self.consume(n);
@@ -373,7 +290,7 @@ impl Read for Input {
     }
 }
 
-impl BufRead for Input {
+impl BufRead for Input<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.state == State::Flowing && self.block.as_ref().is_none_or(|block| self.at == block.len()) {
             self.receive()?;
@@ -386,6 +303,9 @@ impl BufRead for Input {
     }
 
     fn consume(&mut self, n: usize) {
+        if let Some(block) = self.block.as_ref().filter(|_| n > 0) {
+            self.recipe.pass(&block[self.at..self.at + n]);
+        }
         self.at += n;
     }
 }

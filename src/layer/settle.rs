@@ -194,7 +194,7 @@ impl Settle<'_> {
 }
 
 /// Copies what a file holds; its holes stay holes.
-fn copy_data(mut from: &File, mut to: &File, stat: &Stat) -> Result<(), CallFailed> {
+pub(super) fn copy_data(mut from: &File, mut to: &File, stat: &Stat) -> Result<(), CallFailed> {
     let failed = |call: &'static str| move |e: io::Error| CallFailed::of_io(call, &e);
     let mut at = 0;
     while let Some((start, end)) = dir::next_data(from, at).map_err(|e| CallFailed::new("lseek", e))? {

@@ -9,6 +9,7 @@
 
 mod metadata;
 mod order;
+mod recipes;
 mod refusals;
 mod rules;
 mod stream;
@@ -80,9 +81,15 @@ impl Scene {
         outcome
     }
 
+    /// Unpacks a layer, and makes its tar again from what has become of it.
     fn unpacked(&self, tar: &[u8], diff: &Dir, below: Vec<Dir>) -> Result<Summary, Error> {
-        unpack(blob(tar), &Digest::of(tar), diff, &self.options, &mut Buffers::default())?
-            .settle(diff, &Below::new(below))
+        let beside = tempfile::tempdir_in(&self.home).unwrap();
+        let beside = Dir::open(beside.path()).unwrap();
+        let summary =
+            unpack(blob(tar), &Digest::of(tar), diff, &beside, &self.options, &mut Buffers::default())?
+                .settle(diff, &Below::new(below))?;
+        assert!(rebuilt(&beside, diff).unwrap() == tar, "the recipe makes another tar");
+        Ok(summary)
     }
 
     /// Small layers are unpacked without threads: with them, which zeros behind the tar's end make it large enough for,
@@ -116,6 +123,15 @@ impl Scene {
         assert_eq!(list(&self.top()).trim_end(), wanted.join("\n"));
         self
     }
+}
+
+/// Makes the tar again; whatever is wrong is an error.
+fn rebuilt(beside: &Dir, diff: &Dir) -> Result<Vec<u8>, recipe::Fault> {
+    let mut tar = Vec::new();
+    let file = beside.open_file(recipe::RECIPE.as_bytes()).unwrap();
+    let displaced = beside.open_dir(recipe::DISPLACED.as_bytes()).ok();
+    recipe::rebuild(&file, displaced.as_ref(), diff, &mut tar, &mut Err)?;
+    Ok(tar)
 }
 
 fn blob(bytes: &[u8]) -> Blob {
@@ -268,7 +284,7 @@ fn inode(out: &mut String, dir: &Dir, name: Option<&[u8]>, path: &str) {
     let (major, minor) = sysdir::device(&stat);
     let (kind, usual, content) = match sysdir::kind(&stat) {
         FileType::Directory => ("d", 0o755, String::new()),
-        FileType::RegularFile => ("f", 0o644, text(&std::fs::read(&on_disk).unwrap()).replace("\\x20", " ")),
+        FileType::RegularFile => ("f", 0o644, contents(&std::fs::read(&on_disk).unwrap())),
         FileType::Symlink => ("l", 0o777, text(&dir.read_link(name.unwrap()).unwrap())),
         FileType::CharacterDevice => ("c", 0o644, format!("{major}:{minor}")),
         FileType::BlockDevice => ("b", 0o644, format!("{major}:{minor}")),
@@ -295,6 +311,11 @@ fn inode(out: &mut String, dir: &Dir, name: Option<&[u8]>, path: &str) {
     writeln!(out, " {path} {content}").unwrap();
     out.truncate(out.trim_end().len());
     out.push('\n');
+}
+
+/// Says what a small file holds; of a large one, what it can be compared by.
+fn contents(bytes: &[u8]) -> String {
+    if bytes.len() < 1 << 16 { text(bytes).replace("\\x20", " ") } else { Digest::of(bytes).to_string() }
 }
 
 fn text(bytes: &[u8]) -> String {

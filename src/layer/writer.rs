@@ -12,9 +12,10 @@ use std::thread;
 use crate::sys::CallFailed;
 use crate::sys::dir::Dir;
 
+use super::blocks::Piece;
 use super::error::{Error, For};
 use super::meta::{Meta, Stamp};
-use super::pipeline::{self, Piece};
+use super::pipeline;
 
 /// Three gain nothing on two cores: the directory's lock is the bound.
 const WRITERS: usize = 2;

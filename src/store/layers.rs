@@ -1,15 +1,17 @@
 //! Layers: one directory a chain id, and its short name.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::error::{Error, file};
-use super::layout::{self, LINK, LOWER, WORK};
+use super::layout::{self, DIFF, LINK, LOWER, WORK};
 use super::record::{self, LayerRecord};
 use super::{Change, Store};
 use crate::digest::Digest;
+use crate::layer::recipe::{DISPLACED, Fault, RECIPE, rebuild};
+use crate::sys::dir::Dir;
 use crate::sys::filesystem;
 
 /// The letters of a short name: base 32, as Docker writes it.
@@ -64,6 +66,22 @@ impl Store {
         Ok(layout::short(&read_text(&self.layout().overlay(id).join(LINK))?))
     }
 
+    /// Writes the tar that a layer was made of to `out`, byte for byte. What is found to be another goes to `wrong`, which
+    /// decides whether to go on; see [`rebuild`].
+    pub fn tar(
+        &self,
+        chain_id: &Digest,
+        out: &mut impl Write,
+        wrong: &mut dyn FnMut(Fault) -> Result<(), Fault>,
+    ) -> Result<Result<(), Fault>, Error> {
+        let path = self.layout().recipe(chain_id);
+        let recipe = File::open(&path).map_err(file(&path))?;
+        let path = self.layout().displaced(chain_id);
+        let displaced = if path.exists() { Some(Dir::open(&path)?) } else { None };
+        let diff = Dir::open(&self.layout().overlay(&chain_id.hex()).join(DIFF))?;
+        Ok(rebuild(&recipe, displaced.as_ref(), &diff, out, wrong))
+    }
+
     /// Returns the directory that a stack's short name (`l/LINK`) leads to.
     #[must_use]
     pub fn diff_of(&self, short: &str) -> PathBuf {
@@ -72,7 +90,7 @@ impl Store {
 }
 
 impl Change<'_> {
-    /// Moves a finished layer from `staged`, which holds its `diff`, into place.
+    /// Moves a finished layer from `staged`, which holds its `diff` and its recipe, into place.
     pub(super) fn keep_layer(&self, staged: &Path, layer: &LayerRecord) -> Result<(), Error> {
         let id = layer.chain_id.hex();
         let below = match layer.parent.filter(|_| !layer.opaque_root) {
@@ -80,6 +98,14 @@ impl Change<'_> {
             None => Vec::new(),
         };
         self.furnish(staged, &below)?;
+        let recipe = self.layout().recipe(&layer.chain_id);
+        fs::rename(staged.join(RECIPE), &recipe).map_err(file(&recipe))?;
+        if staged.join(DISPLACED).exists() {
+            let displaced = self.layout().displaced(&layer.chain_id);
+            // A command that was killed here left one; a rename replaces files, and no full directories.
+            self.stage.discard(&displaced)?;
+            fs::rename(staged.join(DISPLACED), &displaced).map_err(file(&displaced))?;
+        }
         self.stage.write(&self.layout().layer(&layer.chain_id), &record::write(layer))?;
         fs::rename(staged, self.layout().overlay(&id)).map_err(file(staged))?;
         self.name_layer(&id)
@@ -117,6 +143,8 @@ impl Change<'_> {
     /// Removes a layer, which no image may need any more.
     pub(super) fn remove_layer(&self, chain_id: &Digest) -> Result<(), Error> {
         self.remove_overlay(&chain_id.hex())?;
+        self.stage.discard(&self.layout().displaced(chain_id))?;
+        gone(&self.layout().recipe(chain_id))?;
         gone(&self.layout().layer(chain_id))
     }
 }

@@ -68,6 +68,24 @@ impl Layout {
         self.layers().join(chain_id.hex() + ".json")
     }
 
+    /// Recipes of layers.
+    #[must_use]
+    pub fn recipes(&self) -> PathBuf {
+        self.root.join("recipes")
+    }
+
+    /// The recipe of one layer: how its tar is made again (see [`crate::layer::recipe`]).
+    #[must_use]
+    pub fn recipe(&self, chain_id: &Digest) -> PathBuf {
+        self.recipes().join(chain_id.hex())
+    }
+
+    /// What only the recipe of a layer needs, where there is anything.
+    #[must_use]
+    pub fn displaced(&self, chain_id: &Digest) -> PathBuf {
+        self.recipes().join(chain_id.hex() + ".displaced")
+    }
+
     /// Directories of images.
     #[must_use]
     pub fn images(&self) -> PathBuf {

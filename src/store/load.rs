@@ -43,6 +43,7 @@ struct Staged<'a> {
     blob: &'a archive::Layer,
     chain_id: Digest,
     path: PathBuf,
+    dir: Dir,
     diff: Dir,
     /// How much more room than there was before the load all its layers take, at least: they may be compressed.
     lacking: u64,
@@ -107,13 +108,15 @@ impl Change<'_> {
             }
             let path = self.stage.fresh();
             private_dir(&path)?;
-            private_dir(&path.join(DIFF))?;
-            let diff = Dir::open(&path.join(DIFF))?;
+            let dir = Dir::open(&path)?;
+            dir.mkdir(DIFF.as_bytes(), 0o700)?;
+            let diff = dir.open_dir(DIFF.as_bytes())?;
             staged.push(Staged {
                 at,
                 blob,
                 chain_id: *chain_id,
                 path,
+                dir,
                 diff,
                 lacking: 0,
                 largest: at + 1,
@@ -174,7 +177,7 @@ impl Change<'_> {
     ) -> Result<Unpacked, Error> {
         let nr = layer.at + 1;
         let blob = archive.open_layer(layer.blob).map_err(|source| Error::Blob { nr, of, source })?;
-        layer::unpack(blob, &layer.blob.diff_id, &layer.diff, options, buffers)
+        layer::unpack(blob, &layer.blob.diff_id, &layer.diff, &layer.dir, options, buffers)
             .map_err(|e| self.layer_failed(e, layer, of))
     }
 

@@ -147,6 +147,12 @@ impl Change<'_> {
                 gone(&self.layout().layers().join(&name))?;
             }
         }
+        for name in names_in(&self.layout().recipes())? {
+            let id = name.split('.').next().unwrap_or_default();
+            if !self.layout().overlay(id).exists() {
+                self.stage.discard(&self.layout().recipes().join(&name))?;
+            }
+        }
         let there: BTreeSet<String> =
             self.store.containers()?.into_iter().map(|c| c.name + ".json").collect();
         for name in names_in(&self.layout().containers())? {

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 
 use nix::sched::{CloneFlags, unshare};
 use ovlctl::digest::Digest;
+use ovlctl::store::Store;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use serde_json::json;
 use tempfile::TempDir;
@@ -76,6 +77,20 @@ impl Place {
         // The failure is reported below; the directory is to be removed all the same.
         let _ = unmount(&root, UnmountFlags::DETACH);
         Err(format!("umount left the mount: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// Makes the tar of each layer again, from the layer's recipe and what is in the store.
+    pub(crate) fn tars(&self) -> Result<(), String> {
+        let store = Store::open(&self.dir.path().join("store")).map_err(|e| e.to_string())?;
+        for layer in store.layers().map_err(|e| e.to_string())? {
+            let mut tar = Vec::new();
+            let made = store.tar(&layer.chain_id, &mut tar, &mut Err).map_err(|e| e.to_string())?;
+            made.map_err(|fault| format!("layer {}: {fault}", layer.diff_id))?;
+            if Digest::of(&tar) != layer.diff_id {
+                return Err(format!("the recipe of layer {} makes another tar", layer.diff_id));
+            }
+        }
+        Ok(())
     }
 
     fn command(&self) -> Command {

@@ -47,7 +47,8 @@ impl Apply<'_, '_> {
         } else if self.tree.may_be_taken(at.parent, &at.name) {
             self.links.forget(at);
             if self.is_on_disk(at, entry)? {
-                dir.unlink(&at.name).entry(entry)?;
+                let path = || self.tree.path_of(at.parent, &at.name);
+                self.displaced.take(&dir, &at.name, path, entry)?;
             }
         }
         self.tree.take_name(at.parent, &at.name);
@@ -60,7 +61,7 @@ impl Apply<'_, '_> {
         for id in self.tree.remove(top) {
             let dir = self.handles.get(&self.tree, id).entry(entry)?;
             for name in dir.names().entry(entry)? {
-                dir.unlink(&name).entry(entry)?;
+                self.displaced.take(&dir, &name, || self.tree.path_of(id, &name), entry)?;
             }
             self.handles.forget(id);
             let parent = self.handles.get(&self.tree, self.tree.parent(id)).entry(entry)?;

@@ -6,7 +6,8 @@ fn unpack_as(tar: &[u8], diff_id: Digest) -> (Scene, Result<Summary, Error>) {
     let scene = Scene::new();
     std::fs::create_dir(scene.home.path().join("0")).unwrap();
     let diff = scene.open(0);
-    let outcome = unpack(blob(tar), &diff_id, &diff, &Options::default(), &mut Buffers::default())
+    let beside = Dir::open(scene.home.path()).unwrap();
+    let outcome = unpack(blob(tar), &diff_id, &diff, &beside, &Options::default(), &mut Buffers::default())
         .and_then(|unpacked| unpacked.settle(&diff, &Below::new(Vec::new())));
     (scene, outcome)
 }
