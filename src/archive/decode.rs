@@ -70,7 +70,7 @@ pub struct Decoder {
 type Input = BufReader<Stored>;
 
 enum State {
-    Plain(Input),
+    Plain(Stored),
     Gzip(flate2::bufread::MultiGzDecoder<Input>),
     Zstd(zstd::stream::read::Decoder<'static, Input>),
     Xz(liblzma::bufread::XzDecoder<Input>),
@@ -98,8 +98,7 @@ impl Decoder {
         }
         let hasher = expected.digest.map(|_| Hasher::default());
         let stored = Stored { inner: Cursor::new(head).chain(source), hasher, size: 0 };
-        let input = BufReader::with_capacity(BUFFER, stored);
-        Ok(Self { format, state: State::new(format, input)?, expected })
+        Ok(Self { format, state: State::new(format, stored)?, expected })
     }
 
     /// Returns how the blob is compressed.
@@ -110,8 +109,8 @@ impl Decoder {
 
     /// Hashes no uncompressed blob: its digest is a diff id that the reader compares. Once is enough, at 2 GB/s a core.
     pub(super) fn leave_plain_digest(&mut self) {
-        if let State::Plain(input) = &mut self.state {
-            input.get_mut().hasher = None;
+        if let State::Plain(stored) = &mut self.state {
+            stored.hasher = None;
         }
     }
 
@@ -123,7 +122,6 @@ impl Decoder {
         self.state = State::Failed;
         // Decoders may stop at the end of their own format; what follows is part of the blob all the same.
         io::copy(&mut stored, &mut io::sink())?;
-        let stored = stored.into_inner();
         if let Some(expected) = self.expected.size.filter(|&size| size != stored.size) {
             return Err(Damaged::Size { found: stored.size, expected }.into());
         }
@@ -165,31 +163,34 @@ fn named(format: Format, error: io::Error) -> io::Error {
 }
 
 impl State {
-    fn new(format: Format, input: Input) -> io::Result<Self> {
+    fn new(format: Format, stored: Stored) -> io::Result<Self> {
+        let input = |stored| BufReader::with_capacity(BUFFER, stored);
         Ok(match format {
-            Format::Plain => Self::Plain(input),
-            Format::Gzip => Self::Gzip(flate2::bufread::MultiGzDecoder::new(input)),
+            // Whoever reads it does so in large pieces, and a buffer between would be a copy more.
+            Format::Plain => Self::Plain(stored),
+            Format::Gzip => Self::Gzip(flate2::bufread::MultiGzDecoder::new(input(stored))),
             Format::Zstd => {
-                let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(input(stored))?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG)?;
                 Self::Zstd(decoder)
             }
             Format::Xz => {
                 let several = liblzma::stream::CONCATENATED;
                 let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, several)?;
-                Self::Xz(liblzma::bufread::XzDecoder::new_stream(input, stream))
+                Self::Xz(liblzma::bufread::XzDecoder::new_stream(input(stored), stream))
             }
-            Format::Bzip2 => Self::Bzip2(bzip2::bufread::MultiBzDecoder::new(input)),
+            Format::Bzip2 => Self::Bzip2(bzip2::bufread::MultiBzDecoder::new(input(stored))),
         })
     }
 
-    fn into_stored(self) -> Option<Input> {
+    /// Returns what is still to be read; what a decoder read ahead was counted and hashed as it was read.
+    fn into_stored(self) -> Option<Stored> {
         Some(match self {
-            Self::Plain(input) => input,
-            Self::Gzip(decoder) => decoder.into_inner(),
-            Self::Zstd(decoder) => decoder.finish(),
-            Self::Xz(decoder) => decoder.into_inner(),
-            Self::Bzip2(decoder) => decoder.into_inner(),
+            Self::Plain(stored) => stored,
+            Self::Gzip(decoder) => decoder.into_inner().into_inner(),
+            Self::Zstd(decoder) => decoder.finish().into_inner(),
+            Self::Xz(decoder) => decoder.into_inner().into_inner(),
+            Self::Bzip2(decoder) => decoder.into_inner().into_inner(),
             Self::Ended | Self::Failed => return None,
         })
     }
@@ -198,7 +199,7 @@ impl State {
 impl Read for State {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(input) => input.read(buf),
+            Self::Plain(stored) => stored.read(buf),
             Self::Gzip(decoder) => decoder.read(buf),
             Self::Zstd(decoder) => decoder.read(buf),
             Self::Xz(decoder) => decoder.read(buf),
