@@ -18,6 +18,7 @@ mod index;
 mod json;
 mod oci;
 mod source;
+mod spool;
 
 #[cfg(test)]
 mod tests;

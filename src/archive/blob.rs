@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::decode::{Decoder, Expected};
+use super::decode::{Damaged, Decoder, Expected};
 use crate::digest::Digest;
 
 /// A run of bytes of an open file.
@@ -16,6 +16,8 @@ pub struct Extent {
     pub(super) file: Arc<File>,
     pub(super) start: u64,
     pub(super) len: u64,
+    /// The sha256 of its bytes, where they were hashed on their way into a file that only this process writes.
+    pub(super) digest: Option<Digest>,
 }
 
 /// A blob as it is stored in the archive. Blobs share no file offset, so they can be read at the same time.
@@ -50,7 +52,7 @@ impl Blob {
     /// Takes all of `file`, of which nothing is expected.
     pub fn of_file(file: File) -> io::Result<Self> {
         let len = file.metadata()?.len();
-        Ok(Self::new(Extent { file: Arc::new(file), start: 0, len }, Expected::default()))
+        Ok(Self::new(Extent { file: Arc::new(file), start: 0, len, digest: None }, Expected::default()))
     }
 
     /// Notes that whoever decodes the blob compares its uncompressed bytes with `diff_id`.
@@ -86,9 +88,17 @@ impl Read for Blob {
 /// Decompresses `blob` by what its first bytes say, whatever a media type claims. No bytes at all are an empty tar.
 ///
 /// A layer's blob must be compared with its diff id by whoever reads it: of an uncompressed one with that very digest
-/// nothing else is hashed here.
+/// nothing else is hashed here. What was hashed before is compared now, and not hashed again ([`Decoder::known`]).
 pub fn decoder(blob: Blob) -> io::Result<Decoder> {
     let (expected, diff_id) = (blob.expected, blob.diff_id);
+    if let Some(found) = blob.extent.digest {
+        if let Some(expected) = expected.digest.filter(|&expected| expected != found) {
+            return Err(Damaged::Digest { found, expected }.into());
+        }
+        let mut decoder = Decoder::new(Box::new(blob), Expected { digest: None, ..expected })?;
+        decoder.note_stored(found);
+        return Ok(decoder);
+    }
     let mut decoder = Decoder::new(Box::new(blob), expected)?;
     if expected.digest.is_some() && expected.digest == diff_id {
         decoder.leave_plain_digest();
@@ -106,7 +116,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[b"before", bytes, b"after"].concat()).unwrap();
         let digest = Some(Digest::of(b"other"));
-        let extent = Extent { file: Arc::new(file), start: 6, len: bytes.len() as u64 };
+        let extent = Extent { file: Arc::new(file), start: 6, len: bytes.len() as u64, digest: None };
         Blob::new(extent, Expected { digest, size: None })
     }
 
@@ -132,5 +142,26 @@ mod tests {
         assert_eq!(read(decoder(blob(b"text").of_layer(Digest::of(b"other"))).unwrap()).unwrap(), "text");
         assert!(read(decoder(blob(b"text").of_layer(Digest::of(b"text"))).unwrap()).is_err());
         assert!(read(decoder(blob(b"text")).unwrap()).is_err());
+    }
+
+    #[test]
+    fn what_was_hashed_before_is_compared_and_not_hashed_again() {
+        let hashed = |stored: &[u8], digest: &[u8], expected: &[u8]| {
+            let Blob { extent, .. } = blob(stored);
+            let extent = Extent { digest: Some(Digest::of(digest)), ..extent };
+            decoder(Blob::new(extent, Expected { digest: Some(Digest::of(expected)), size: None }))
+        };
+        let reason = hashed(b"text", b"text", b"else").unwrap_err().to_string();
+        let (found, expected) = (Digest::of(b"text").short(), Digest::of(b"else").short());
+        assert_eq!(reason, format!("contents are sha256:{found}, the image says sha256:{expected}"));
+
+        // Given a wrong digest, it believes it: that is how one sees that it does not hash again.
+        let plain = hashed(b"text", b"else", b"else").unwrap();
+        assert_eq!(plain.known(), Some(Digest::of(b"else")));
+        assert_eq!(read(plain).unwrap(), "text");
+        let packed = zstd::encode_all(&b"text"[..], 1).unwrap();
+        let packed = hashed(&packed, b"else", b"else").unwrap();
+        assert_eq!(packed.known(), None, "what it is when it is decompressed was not hashed");
+        assert_eq!(read(packed).unwrap(), "text");
     }
 }

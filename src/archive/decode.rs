@@ -65,6 +65,7 @@ pub struct Decoder {
     format: Format,
     state: State,
     expected: Expected,
+    known: Option<Digest>,
 }
 
 type Input = BufReader<Stored>;
@@ -98,13 +99,24 @@ impl Decoder {
         }
         let hasher = expected.digest.map(|_| Hasher::default());
         let stored = Stored { inner: Cursor::new(head).chain(source), hasher, size: 0 };
-        Ok(Self { format, state: State::new(format, stored)?, expected })
+        Ok(Self { format, state: State::new(format, stored)?, expected, known: None })
     }
 
     /// Returns how the blob is compressed.
     #[must_use]
     pub fn format(&self) -> Format {
         self.format
+    }
+
+    /// Returns the sha256 of the bytes that are read from here, where it is known before they are.
+    #[must_use]
+    pub fn known(&self) -> Option<Digest> {
+        self.known
+    }
+
+    /// Notes that the stored bytes were hashed before, in a place where nobody else can have changed them since.
+    pub(super) fn note_stored(&mut self, digest: Digest) {
+        self.known = (self.format == Format::Plain).then_some(digest);
     }
 
     /// Hashes no uncompressed blob: its digest is a diff id that the reader compares. Once is enough, at 2 GB/s a core.

@@ -51,9 +51,10 @@ impl Error {
         move |fault| Self::Damaged(format!("{document}: {fault}"))
     }
 
-    /// Tells a damaged blob from a file that cannot be read.
+    /// Tells an archive that is damaged, or none, from a file that cannot be read.
     pub(super) fn reading(source: io::Error) -> Self {
         match source.get_ref().and_then(|inner| inner.downcast_ref::<Damaged>()) {
+            Some(Damaged::Unsupported(what)) => Self::NotAnImage((*what).to_owned()),
             Some(damaged) => Self::Damaged(damaged.to_string()),
             None => Self::io("the archive cannot be read", source),
         }

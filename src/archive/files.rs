@@ -72,5 +72,5 @@ fn find_in(dir: &Dir, name: &str, path: &[u8]) -> Result<Option<Extent>, Error> 
     if !stat.is_file() {
         return Err(Error::Damaged(format!("'{}' is no regular file", name.escape_debug())));
     }
-    Ok(Some(Extent { file: Arc::new(file), start: 0, len: stat.len() }))
+    Ok(Some(Extent { file: Arc::new(file), start: 0, len: stat.len(), digest: None }))
 }

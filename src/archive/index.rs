@@ -1,7 +1,7 @@
 //! The outer tar, as names and the ranges of bytes they stand for.
 //!
-//! It is never extracted. Nothing but its headers is read, and none of its names ever reaches the host: links lead from
-//! name to name inside the index.
+//! It is never extracted, and none of its names ever reaches the host: links lead from name to name inside the index. Of
+//! a file nothing but the headers is read; what comes through a pipe must be read anyway, and is hashed meanwhile.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::blob::Extent;
 use super::error::Error;
+use crate::digest::Digest;
 use crate::tarfile::{self, Kind, Limits, Reader};
 
 /// More members than an archive of a thousand images has.
@@ -59,6 +60,7 @@ enum Member {
     Data {
         start: u64,
         len: u64,
+        digest: Option<Digest>,
     },
     /// A link of either kind to this name, which may be absent. Nothing where the link leads out of the archive.
     Link(Option<Vec<u8>>),
@@ -90,7 +92,12 @@ impl Index {
     /// Indexes the tar that begins at `start` of `file`.
     pub(super) fn of(file: Arc<File>, start: u64) -> Result<Self, Error> {
         let end = file.metadata().map_err(Error::reading)?.len();
-        let input = Headers { file: Arc::clone(&file), next: start, buffer: Vec::new(), used: 0 };
+        let input = Headers { file: Arc::clone(&file), next: start, end, buffer: Vec::new(), used: 0 };
+        Self::read(input, file, start)
+    }
+
+    /// Indexes the tar that `input` gives, and that lies at `start` of `file`, now or when all is read.
+    pub(super) fn read(input: impl Outer, file: Arc<File>, start: u64) -> Result<Self, Error> {
         let limits = Limits { members: MOST_MEMBERS, ..Limits::default() };
         let mut tar = Reader::new(input, limits);
         let mut index = Self { file, members: HashMap::new(), root_names: [false; ROOT_NAMES.len()] };
@@ -102,14 +109,17 @@ impl Index {
                 Err(e) => return index.ended_by(e, begun),
             };
             begun = true;
-            let data = Member::Data { start: start + tar.position(), len: member.stored };
-            if member.stored > end.saturating_sub(start + tar.position()) {
-                let name = member.path.escape_ascii();
-                return Err(Error::Damaged(format!("the archive is cut short: it ends inside '{name}'")));
-            }
-            tar.input_mut().pass(member.stored);
-            tar.took(member.stored);
-            index.add(&member, data)?;
+            let (start, len) = (start + tar.position(), member.stored);
+            let digest = match tar.input_mut().pass(len).map_err(Error::reading)? {
+                Passed::Unread => None,
+                Passed::Hashed(digest) => Some(digest),
+                Passed::CutShort => {
+                    let name = member.path.escape_ascii();
+                    return Err(Error::Damaged(format!("the archive is cut short: it ends inside '{name}'")));
+                }
+            };
+            tar.took(len);
+            index.add(&member, Member::Data { start, len, digest })?;
         }
     }
 
@@ -162,8 +172,8 @@ impl Index {
                 Some(Member::Link(None)) => return Err(Unusable::LeadsOut),
                 Some(Member::Sparse) => return Err(Unusable::Sparse),
                 Some(Member::Link(Some(target))) => name.clone_from(target),
-                Some(&Member::Data { start, len }) => {
-                    return Ok(Some(Extent { file: Arc::clone(&self.file), start, len }));
+                Some(&Member::Data { start, len, digest }) => {
+                    return Ok(Some(Extent { file: Arc::clone(&self.file), start, len, digest }));
                 }
             }
         }
@@ -194,24 +204,44 @@ pub(super) fn normal(from: &[u8], path: &[u8]) -> Option<Vec<u8>> {
     Some(parts.join(&b'/'))
 }
 
-/// Reads the headers of a tar, and passes over the data without reading it.
+/// The bytes of an outer tar: headers are read from it, members' data is passed over.
+pub(super) trait Outer: BufRead {
+    /// Passes over the next `n` bytes.
+    fn pass(&mut self, n: u64) -> io::Result<Passed>;
+}
+
+/// What is known of data that was passed over.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Passed {
+    /// It is all there.
+    Unread,
+    /// This is its sha256.
+    Hashed(Digest),
+    /// The input ends before it does.
+    CutShort,
+}
+
+/// Reads the headers of a tar in a file.
 struct Headers {
     file: Arc<File>,
     next: u64,
+    end: u64,
     buffer: Vec<u8>,
     used: usize,
 }
 
-impl Headers {
-    fn pass(&mut self, n: u64) {
+impl Outer for Headers {
+    fn pass(&mut self, n: u64) -> io::Result<Passed> {
         let buffered = (self.buffer.len() - self.used) as u64;
         match n.checked_sub(buffered) {
             None => self.used += usize::try_from(n).expect("less than what is buffered"),
+            Some(beyond) if beyond > self.end.saturating_sub(self.next) => return Ok(Passed::CutShort),
             Some(beyond) => {
                 self.used = self.buffer.len();
                 self.next += beyond;
             }
         }
+        Ok(Passed::Unread)
     }
 }
 

@@ -7,6 +7,8 @@ use std::path::Path;
 use super::*;
 use crate::digest::Digest;
 
+mod kept;
+
 /// A tar in the making. Layers are any text: nothing here looks into them.
 #[must_use]
 struct Tar(tar::Builder<Vec<u8>>);
@@ -55,12 +57,16 @@ fn blob(text: &str) -> String {
     format!("blobs/sha256/{}", Digest::of(text.as_bytes()).hex())
 }
 
+/// Opens an archive in a file; what comes through a pipe must be seen as the same.
 fn open(bytes: &[u8]) -> Result<Archive, Error> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("image.tar");
     fs::write(&path, bytes).unwrap();
     let opened = Archive::open(&Source::Path(path), dir.path());
+    let arrived = kept::arrived(bytes.to_vec(), dir.path());
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "something was left in the spool");
+    let seen = |archive: &Result<Archive, Error>| archive.as_ref().map(shown).map_err(Error::to_string);
+    assert_eq!(seen(&opened), seen(&arrived), "from a file, and through a pipe");
     opened
 }
 
@@ -103,7 +109,8 @@ fn shown(archive: &Archive) -> Vec<String> {
 
 fn contents(archive: &Archive, layer: &Layer) -> String {
     let mut text = String::new();
-    match decoder(archive.open_layer(layer).unwrap()).unwrap().read_to_string(&mut text) {
+    let blob = archive.open_layer(layer).unwrap();
+    match decoder(blob).and_then(|mut decoder| decoder.read_to_string(&mut text)) {
         Ok(_) => text,
         Err(e) => e.to_string(),
     }

@@ -1,6 +1,6 @@
 //! Every form of archive that real tools write gives the same tree.
 
-use std::fs::File;
+use std::fs::{self, File};
 
 use serde_json::json;
 
@@ -21,9 +21,14 @@ fn web() -> Image {
         .layer(&layer().whiteout("etc/motd").file("new", "n"))
 }
 
-/// Checks that these bytes, as a file, show the tree of `web`.
+/// Checks that these bytes show the tree of `web`, in a file and through a pipe.
 #[track_caller]
 fn mounts(archive: &[u8]) {
+    let scene = Scene::new();
+    scene.mkdir("root");
+    scene.run_piped("mount --read-only - root", archive).succeeds().stdout_is("[DIR]/root");
+    scene.shows_at("root", TREE);
+
     let scene = Scene::new();
     scene.write("web.tar", archive);
     scene.mkdir("root");
@@ -123,15 +128,19 @@ fn archive_that_is_packed_as_a_whole() {
     }
 }
 
+/// Larger than what one thread unpacks alone, or what one block of the archive holds.
 #[test]
-fn archive_on_a_pipe() {
-    for archive in
-        [docker(&[web()]).tar(), docker_legacy(&[web()]).tar(), Packing::Zstd.pack(&docker(&[web()]).tar())]
-    {
+fn large_layers_through_a_pipe() {
+    let text = "contents ".repeat(200_000);
+    let large =
+        image("web").layer(&layer().file("a", &text).file("b", &text)).layer(&layer().file("c", &text));
+    for files in [docker(&[large.clone()]), docker_legacy(&[large.clone()]), oci(&[large], Packing::Gzip)] {
         let scene = Scene::new();
         scene.mkdir("root");
-        scene.run_piped("mount --read-only - root", &archive).succeeds();
-        scene.shows_at("root", TREE);
+        scene.run_piped("mount --read-only - root", &files.tar()).succeeds();
+        for name in ["a", "b", "c"] {
+            assert!(fs::read(scene.path("root").join(name)).unwrap() == text.as_bytes(), "{name}");
+        }
     }
 }
 

@@ -13,13 +13,15 @@ fn web() -> Image {
     image("web:1").layer(&layer().file("a", "1")).layer(&layer().file("b", "2"))
 }
 
-/// Checks that `load` refuses this archive with this reason, and keeps nothing.
+/// Checks that `load` refuses this archive with this reason, in a file and through a pipe, and keeps nothing.
 #[track_caller]
 fn refused(archive: &[u8], reason: &str) {
     let scene = Scene::new();
     scene.write("web.tar", archive);
     let said = scene.run("load web.tar").fails(6);
     same("stderr", said.stderr.trim_end(), &format!("ovlctl: cannot load web.tar: {reason}"));
+    let said = scene.run_piped("load -", archive).fails(6);
+    same("stderr", said.stderr.trim_end(), &format!("ovlctl: cannot load standard input: {reason}"));
     assert_eq!(scene.kept_layers(), Vec::<String>::new());
     assert_eq!(scene.run("images -q").succeeds().stdout, "");
 }
@@ -37,16 +39,24 @@ fn layer_of_other_contents_than_its_diff_id() {
 fn packed_layer_of_other_contents_than_its_blob_s_digest() {
     let files = oci(&[web()], Packing::Gzip);
     let path = web().layer_paths(Packing::Gzip)[0].clone();
-    // The same tar in another packing: only the blob's own digest can tell.
-    let other = [
-        Packing::Gzip.pack(&layer().file("a", "1").tar()[..512]),
-        Packing::Gzip.pack(&layer().file("a", "1").tar()[512..]),
-    ]
-    .concat();
-    let scene = Scene::new();
-    scene.write("web.tar", &files.with(&path, &other).tar());
-    scene.run("load web.tar").fails(6).stderr_has("layer 1 of 2: ");
-    assert_eq!(scene.kept_layers(), Vec::<String>::new());
+    // The same tar, packed on another system as byte 9 says (RFC 1952): only the blob's own digest can tell.
+    let mut other = files.get(&path).to_vec();
+    other[9] ^= 1;
+    let (found, said) = (Digest::of(&other).short(), path.rsplit('/').next().unwrap()[..12].to_owned());
+    let reason = format!("layer 1 of 2: contents are sha256:{found}, the image says sha256:{said}");
+    refused(&files.with(&path, &other).tar(), &reason);
+}
+
+/// Docker before version 25 calls layers by any name: only the config's diff ids say what they should be.
+#[test]
+fn layer_without_a_digest_of_its_own() {
+    let other = layer().file("b", "3").tar();
+    let files = docker_legacy(&[web()]);
+    let manifest: Value = serde_json::from_slice(files.get("manifest.json")).unwrap();
+    let path = manifest[0]["Layers"][0].as_str().unwrap().to_owned();
+    let said = web().diff_ids()[0].short();
+    let reason = format!("contents are sha256:{}, the image says sha256:{said}", Digest::of(&other).short());
+    refused(&files.with(&path, &other).tar(), &format!("layer 1 of 2: {reason}"));
 }
 
 #[test]
