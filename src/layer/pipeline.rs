@@ -14,6 +14,9 @@
 //! A block is read once and never copied: the diff id thread, the tar reader and the writers share it, and the bytes
 //! that were hashed are the bytes that are written. There are `BLOCKS` buffers, so a slow disk stops the reader.
 //!
+//! Bytes that were hashed before, on their way through a pipe (`archive/spool.rs`), are compared before all else and not
+//! hashed again: there is no diff id thread then.
+//!
 //! A small layer goes the same way on the caller's thread alone: it is unpacked before four threads have started.
 //!
 //! However it ends, all threads end: each one stops when the channel that it sends to or reads from is closed, and
@@ -26,7 +29,7 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 
 use crate::archive::blob::{self, Blob};
 use crate::archive::decode::Decoder;
-use crate::digest::{Digest, Hasher, Seen};
+use crate::digest::{Digest, Hasher};
 use crate::sys::dir::Dir;
 
 use super::blocks::{BLOCKS, Block, Buffers, Piece, Pool};
@@ -55,6 +58,7 @@ pub(super) fn run<T>(
 ) -> Result<T, Error> {
     let small = is_small(&blob);
     let decoder = blob::decoder(blob).map_err(Error::Read)?;
+    checked(Ok(()), decoder.known(), diff_id)?;
     let reader = Reader { decoder, pool: buffers.pool.clone() };
     let recipe = Writer::new(beside, &mut buffers.packer)?;
     if small {
@@ -71,10 +75,11 @@ fn run_here<T>(
     recipe: Writer<'_>,
     work: impl FnOnce(&mut Input<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let mut input = Input::new(Source::Here(Box::new((reader, Hasher::default()))), limit, recipe);
+    let hasher = reader.must_hash().then(Hasher::default);
+    let mut input = Input::new(Source::Here(Box::new((reader, hasher))), limit, recipe);
     let outcome = input.give_to(work);
     let seen = match input.source {
-        Source::Here(here) if input.state == State::Ended => Some(here.1.finish()),
+        Source::Here(here) if input.state == State::Ended => here.1.map(|hasher| hasher.finish().digest),
         Source::Here(..) | Source::Thread(_) => None,
     };
     checked(outcome, seen, diff_id)
@@ -90,8 +95,10 @@ fn run_threads<T>(
     thread::scope(|scope| {
         let (to_work, from_reader) = sync_channel(BLOCKS + 1);
         let (to_hash, from_reader_too) = sync_channel(BLOCKS);
-        let hash = spawn(scope, "diff id", move || hash(&from_reader_too))?;
-        let reader = spawn(scope, "reader", move || read(reader, &to_hash, &to_work))?;
+        let hash = reader.must_hash().then(|| spawn(scope, "diff id", move || hash(&from_reader_too)));
+        let hash = hash.transpose()?;
+        let to_hash = hash.is_some().then_some(to_hash);
+        let reader = spawn(scope, "reader", move || read(reader, to_hash.as_ref(), &to_work))?;
 
         let mut input = Input::new(Source::Thread(from_reader), limit, recipe);
         let outcome = input.give_to(work);
@@ -99,17 +106,15 @@ fn run_threads<T>(
         drop(input);
 
         join("reader", reader)?;
-        let seen = join("diff id", hash)?;
-        checked(outcome, ended.then_some(seen), diff_id)
+        let seen = hash.map(|hash| join("diff id", hash)).transpose()?;
+        checked(outcome, seen.filter(|_| ended), diff_id)
     })
 }
 
 /// Bytes that are not those that the image names are a better reason than what was found wrong with them.
-fn checked<T>(outcome: Result<T, Error>, seen: Option<Seen>, diff_id: &Digest) -> Result<T, Error> {
+fn checked<T>(outcome: Result<T, Error>, seen: Option<Digest>, diff_id: &Digest) -> Result<T, Error> {
     match seen {
-        Some(seen) if seen.digest != *diff_id => {
-            Err(Error::Contents { found: seen.digest, wanted: *diff_id })
-        }
+        Some(found) if found != *diff_id => Err(Error::Contents { found, wanted: *diff_id }),
         Some(_) | None => outcome,
     }
 }
@@ -143,6 +148,10 @@ enum Message {
 }
 
 impl Reader {
+    fn must_hash(&self) -> bool {
+        self.decoder.known().is_none()
+    }
+
     fn next(&mut self) -> Message {
         match self.pool.fill(&mut self.decoder) {
             Ok(block) if block.is_empty() => Message::End,
@@ -152,11 +161,11 @@ impl Reader {
     }
 }
 
-fn read(mut reader: Reader, to_hash: &SyncSender<Arc<Block>>, to_work: &SyncSender<Message>) {
+fn read(mut reader: Reader, to_hash: Option<&SyncSender<Arc<Block>>>, to_work: &SyncSender<Message>) {
     loop {
         let message = reader.next();
         let last = match &message {
-            Message::Block(block) => to_hash.send(Arc::clone(block)).is_err(),
+            Message::Block(block) => to_hash.is_some_and(|hash| hash.send(Arc::clone(block)).is_err()),
             Message::End | Message::Failed(_) => true,
         };
         if to_work.send(message).is_err() || last {
@@ -165,12 +174,12 @@ fn read(mut reader: Reader, to_hash: &SyncSender<Arc<Block>>, to_work: &SyncSend
     }
 }
 
-fn hash(blocks: &Receiver<Arc<Block>>) -> Seen {
+fn hash(blocks: &Receiver<Arc<Block>>) -> Digest {
     let mut hasher = Hasher::default();
     for block in blocks {
         hasher.update(&block);
     }
-    hasher.finish()
+    hasher.finish().digest
 }
 
 /// The layer's bytes as they come from the reader.
@@ -189,8 +198,8 @@ pub(super) struct Input<'r> {
 enum Source {
     /// On a thread of its own; another one hashes the same blocks.
     Thread(Receiver<Message>),
-    /// Here, and so is the hash.
-    Here(Box<(Reader, Hasher)>),
+    /// Here, and so is the hash, where there must be one.
+    Here(Box<(Reader, Option<Hasher>)>),
 }
 
 #[derive(PartialEq, Eq)]
@@ -259,7 +268,7 @@ impl<'r> Input<'r> {
             Source::Here(here) => {
                 let (reader, hasher) = &mut **here;
                 let message = reader.next();
-                if let Message::Block(block) = &message {
+                if let (Message::Block(block), Some(hasher)) = (&message, hasher) {
                     hasher.update(block);
                 }
                 Ok(message)

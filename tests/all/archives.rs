@@ -133,8 +133,8 @@ fn archive_that_is_packed_as_a_whole() {
 fn large_layers_through_a_pipe() {
     let text = "contents ".repeat(200_000);
     let large =
-        image("web").layer(&layer().file("a", &text).file("b", &text)).layer(&layer().file("c", &text));
-    for files in [docker(&[large.clone()]), docker_legacy(&[large.clone()]), oci(&[large], Packing::Gzip)] {
+        [image("web").layer(&layer().file("a", &text).file("b", &text)).layer(&layer().file("c", &text))];
+    for files in [docker(&large), docker_legacy(&large), oci(&large, Packing::Gzip)] {
         let scene = Scene::new();
         scene.mkdir("root");
         scene.run_piped("mount --read-only - root", &files.tar()).succeeds();
