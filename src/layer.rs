@@ -12,6 +12,7 @@
 mod apply;
 mod below;
 mod blocks;
+mod compare;
 mod error;
 mod lower_links;
 mod meta;
@@ -25,6 +26,7 @@ mod writer;
 
 pub use below::Below;
 pub use blocks::Buffers;
+pub use compare::compare;
 pub use error::{Error, Refusal};
 
 use crate::archive::blob::Blob;
@@ -43,6 +45,8 @@ pub struct Options {
     pub limits: Limits,
     /// What becomes of attributes that the filesystem cannot hold.
     pub xattrs: XattrPolicy,
+    /// Whether files are made without their contents, as holes of the same size: for a tar made by [`recipe::hollow`].
+    pub hollow: bool,
 }
 
 /// How much a layer may hold; what is beyond is refused.
@@ -161,7 +165,7 @@ pub fn unpack(
     let applied = pipeline::run(blob, diff_id, options.limits.bytes, beside, buffers, |input| {
         let displaced = recipe::Displaced::new(beside);
         let apply = |writers: &mut writer::Writers<'_>| {
-            apply::layer(input, diff, displaced, &options.limits, &stamp, writers)
+            apply::layer(input, diff, displaced, options, &stamp, writers)
         };
         if small { writer::without(&stamp, apply) } else { writer::with(&stamp, apply) }
     })?;

@@ -55,6 +55,13 @@ impl Blob {
         Ok(Self::new(Extent { file: Arc::new(file), start: 0, len, digest: None }, Expected::default()))
     }
 
+    /// Notes that its bytes need no hash: the caller knows that their sha256 is `digest`, or what stands for it.
+    #[must_use]
+    pub fn hashed(mut self, digest: Digest) -> Self {
+        self.extent.digest = Some(digest);
+        self
+    }
+
     /// Notes that whoever decodes the blob compares its uncompressed bytes with `diff_id`.
     pub(super) fn of_layer(mut self, diff_id: Digest) -> Self {
         self.diff_id = Some(diff_id);

@@ -10,7 +10,6 @@ use crate::sys::CallFailed;
 use crate::sys::dir::{Dir, FileType};
 use crate::tarfile::{self, Kind, Member, Reader, Sparse};
 
-use super::Limits;
 use super::error::{Error, For, Refusal};
 use super::lower_links::{LowerFile, LowerLinks, Spot};
 use super::meta::{Meta, Stamp};
@@ -20,6 +19,7 @@ use super::recipe::Displaced;
 use super::tree::{Handles, ROOT, Tree};
 use super::whiteout::{self, Name};
 use super::writer::{self, Job, Writers};
+use super::{Limits, Options};
 
 /// Files up to this size are left to the writers.
 const SMALL: u64 = 1 << 20;
@@ -39,7 +39,7 @@ pub(super) fn layer(
     input: &mut Input<'_>,
     diff: &Dir,
     displaced: Displaced<'_>,
-    limits: &Limits,
+    options: &Options,
     stamp: &Stamp,
     writers: &mut Writers<'_>,
 ) -> Result<Applied, Error> {
@@ -49,7 +49,8 @@ pub(super) fn layer(
         links: LowerLinks::default(),
         handles,
         displaced,
-        limits,
+        limits: &options.limits,
+        hollow: options.hollow,
         stamp,
         writers,
         entries: 0,
@@ -68,6 +69,7 @@ struct Apply<'a, 'w> {
     handles: Handles,
     displaced: Displaced<'a>,
     limits: &'a Limits,
+    hollow: bool,
     stamp: &'a Stamp,
     writers: &'a mut Writers<'w>,
     entries: u64,
@@ -201,7 +203,7 @@ impl Apply<'_, '_> {
         let path = self.tree.path_of(at.parent, &at.name);
         let size = members.data_left();
         members.input_mut().recipe().contents();
-        if sparse.is_some() || size > SMALL {
+        if sparse.is_some() || size > SMALL || self.hollow {
             let runs = self.large_file(sparse, &meta, &dir, &at.name, &entry, members)?;
             members.input_mut().recipe().file(&path, &runs);
             return Ok(());
@@ -231,21 +233,19 @@ impl Apply<'_, '_> {
         self.writers.flush()?;
         let mut file = dir.create(name, Stamp::mode_at_birth(meta)).entry(entry)?;
         let failed = |call, e| Err::<(), _>(CallFailed::of_io(call, &e)).entry(entry);
-        let runs = match sparse {
-            None => {
-                let size = members.data_left();
-                copy(members, size, &mut file, entry)?;
-                vec![(0, size)]
-            }
-            Some(Sparse { size, segments }) => {
-                for &(offset, len) in &segments {
-                    file.seek(SeekFrom::Start(offset)).map(drop).or_else(|e| failed("lseek", e))?;
-                    copy(members, len, &mut file, entry)?;
-                }
-                file.set_len(size).or_else(|e| failed("ftruncate", e))?;
-                segments
-            }
+        let is_sparse = sparse.is_some();
+        let (size, runs) = match sparse {
+            None => (members.data_left(), vec![(0, members.data_left())]),
+            Some(Sparse { size, segments }) => (size, segments),
         };
+        for &(offset, len) in runs.iter().filter(|_| !self.hollow) {
+            file.seek(SeekFrom::Start(offset)).map(drop).or_else(|e| failed("lseek", e))?;
+            copy(members, len, &mut file, entry)?;
+        }
+        if is_sparse || self.hollow {
+            pass_over(members)?;
+            file.set_len(size).or_else(|e| failed("ftruncate", e))?;
+        }
         self.stamp.file(&file, meta, entry)?;
         Ok(runs)
     }
@@ -294,6 +294,17 @@ impl Apply<'_, '_> {
         source.link(&from.name, &dir, whiteout::ASIDE).entry(entry)?;
         self.room_for(to, entry)?;
         dir.rename(whiteout::ASIDE, &dir, &to.name).entry(entry)
+    }
+}
+
+/// Reads what is left of the member's stored bytes.
+fn pass_over(members: &mut Members<'_, '_>) -> Result<(), Error> {
+    loop {
+        let n = members.fill()?.len();
+        if n == 0 {
+            return Ok(());
+        }
+        members.consume(n);
     }
 }
 

@@ -70,6 +70,11 @@ enum Fate {
     HostLabel,
 }
 
+/// Whether an attribute means something only to the host that wrote it, which may write one on any inode at any time.
+pub(super) fn labels_host(key: &[u8]) -> bool {
+    fate(key) == Fate::HostLabel
+}
+
 fn fate(key: &[u8]) -> Fate {
     if key.starts_with(b"trusted.") || key.starts_with(b"user.overlay.") {
         Fate::Steering

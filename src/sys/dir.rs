@@ -183,6 +183,12 @@ impl Dir {
             .map_err(|e| to.failed("renameat2", new, e))
     }
 
+    /// Puts `name` where `other` in `to` is, and the other way round, at once.
+    pub fn exchange(&self, name: &[u8], to: &Self, other: &[u8]) -> Result<()> {
+        fs::renameat_with(&self.fd, name, &to.fd, other, fs::RenameFlags::EXCHANGE)
+            .map_err(|e| to.failed("renameat2", other, e))
+    }
+
     /// Sets the owner of `name` itself, a symbolic link too. Clears setuid bits and capabilities (chown(2)).
     pub fn chown(&self, name: &[u8], uid: u32, gid: u32) -> Result<()> {
         let (uid, gid) = (fs::Uid::from_raw(uid), fs::Gid::from_raw(gid));

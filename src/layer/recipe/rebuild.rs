@@ -86,6 +86,29 @@ pub fn rebuild(
     Err(damaged("it ends early"))
 }
 
+/// Writes the same tar to the empty file `out` with holes where contents of files are: enough to see what inodes the layer
+/// has.
+pub fn hollow(recipe: &File, out: &mut File) -> Result<(), Fault> {
+    let mut recipe = Recipe::open(recipe)?;
+    let mut buffer = vec![0; 128 << 10];
+    let mut at = 0;
+    while let Some(op) = recipe.next()? {
+        match op {
+            Op::Run(length) => {
+                recipe.copy(length, &mut buffer, out)?;
+                at += length;
+            }
+            Op::File { runs, .. } => {
+                at += runs.iter().map(|(_, size)| size).sum::<u64>();
+                out.seek(SeekFrom::Start(at)).map_err(Fault::Output)?;
+            }
+            Op::Gone { .. } => {}
+            Op::End => return out.set_len(at).map_err(Fault::Output),
+        }
+    }
+    Err(damaged("it ends early"))
+}
+
 /// Returns which files, counted as the recipe has them, were displaced, and under which number.
 fn find_displaced(recipe: &File) -> Result<HashMap<u64, u64>, Fault> {
     let mut paths = HashSet::new();
