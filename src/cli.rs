@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout (`print`), talk to stderr (`fault`). Nothing here decides what a layer, a store or a mount is.
 
+mod check;
 mod fault;
 mod images;
 mod inspect;
@@ -45,6 +46,7 @@ enum Verb {
     Tag(remove::Tag),
     Rm(remove::Rm),
     Prune(remove::Prune),
+    Check(check::Check),
     Plan(mount::Plan),
 }
 
@@ -73,6 +75,7 @@ impl Cli {
             Verb::Tag(verb) => verb.run(&context),
             Verb::Rm(verb) => verb.run(&context),
             Verb::Prune(verb) => verb.run(&context),
+            Verb::Check(verb) => verb.run(&context),
             Verb::Plan(verb) => verb.run(&context),
         }
     }

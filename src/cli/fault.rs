@@ -48,6 +48,8 @@ pub(super) enum Cause {
     NotMounted,
     /// What is in this archive is known only when it is loaded.
     NotLoaded(PathBuf),
+    /// A check found so many things wrong, and has told them.
+    Unsound(usize),
     /// What was to be told could not be written.
     Output(io::Error),
     /// The archive could not be read.
@@ -159,6 +161,8 @@ impl Cause {
             }
             Self::NotMounted => "nothing of ovlctl's is mounted there".to_owned(),
             Self::NotLoaded(_) => "its image is not in the store yet".to_owned(),
+            Self::Unsound(1) => "1 problem, listed above".to_owned(),
+            Self::Unsound(count) => format!("{count} problems, listed above"),
             Self::Output(error) => chain(error),
             Self::Archive(error) => chain(error),
             Self::Store(error) => chain(error),
@@ -179,6 +183,7 @@ impl Cause {
         match self {
             Self::Usage(_) | Self::Unclear(_) => Exit::Usage,
             Self::NotMounted => Exit::NotFound,
+            Self::Unsound(_) => Exit::Damaged,
             Self::NotPermitted(_) | Self::NotLoaded(_) | Self::Output(_) => Exit::Failed,
             Self::Archive(error) => of_archive(error),
             Self::Store(error) => of_store(error),
@@ -202,7 +207,7 @@ impl Cause {
             Self::NotMounted => Some("`ovlctl mounts` lists what is".to_owned()),
             Self::NotLoaded(path) => Some(format!("ovlctl load {}", path.display())),
             Self::Usage(_) => Some("ovlctl --help".to_owned()),
-            Self::Output(_) | Self::Unclear(_) => None,
+            Self::Output(_) | Self::Unclear(_) | Self::Unsound(_) => None,
             Self::Archive(error) => archive_hint(error),
             Self::Store(error) => store_hint(error),
             Self::Mount(error) => error.hint(),

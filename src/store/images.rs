@@ -68,7 +68,7 @@ impl Store {
         fs::read(&path).map_err(file(path))
     }
 
-    fn image_ids(&self) -> Result<Vec<Digest>, Error> {
+    pub(super) fn image_ids(&self) -> Result<Vec<Digest>, Error> {
         let names = names_in(&self.layout().images())?;
         Ok(names.iter().filter_map(|name| Digest::from_hex(name).ok()).collect())
     }

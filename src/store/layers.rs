@@ -35,10 +35,17 @@ impl Store {
     /// Returns all layers, in the order of their ids.
     pub fn layers(&self) -> Result<Vec<LayerRecord>, Error> {
         let mut layers = Vec::new();
-        for chain_id in self.chain_ids()? {
+        for chain_id in self.layer_ids()? {
             layers.extend(self.layer(&chain_id)?);
         }
         Ok(layers)
+    }
+
+    /// Returns the ids of all layers, whatever their records hold.
+    pub fn layer_ids(&self) -> Result<Vec<Digest>, Error> {
+        let mut ids = self.chain_ids()?;
+        ids.retain(|chain_id| self.has_layer(chain_id));
+        Ok(ids)
     }
 
     /// Returns the ids of all layers that have a record; without reading it, and whether they are there or not.
@@ -98,17 +105,22 @@ impl Change<'_> {
             None => Vec::new(),
         };
         self.furnish(staged, &below)?;
-        let recipe = self.layout().recipe(&layer.chain_id);
+        self.keep_recipe(staged, &layer.chain_id)?;
+        self.stage.write(&self.layout().layer(&layer.chain_id), &record::write(layer))?;
+        fs::rename(staged, self.layout().overlay(&id)).map_err(file(staged))?;
+        self.name_layer(&id)
+    }
+
+    /// Moves a layer's recipe from where it was made into place, in the stead of one that is there.
+    pub(super) fn keep_recipe(&self, staged: &Path, chain_id: &Digest) -> Result<(), Error> {
+        let (recipe, displaced) = (self.layout().recipe(chain_id), self.layout().displaced(chain_id));
         fs::rename(staged.join(RECIPE), &recipe).map_err(file(&recipe))?;
         if staged.join(DISPLACED).exists() {
-            let displaced = self.layout().displaced(&layer.chain_id);
             // A command that was killed here left one; a rename replaces files, and no full directories.
             self.stage.discard(&displaced)?;
             fs::rename(staged.join(DISPLACED), &displaced).map_err(file(&displaced))?;
         }
-        self.stage.write(&self.layout().layer(&layer.chain_id), &record::write(layer))?;
-        fs::rename(staged, self.layout().overlay(&id)).map_err(file(staged))?;
-        self.name_layer(&id)
+        Ok(())
     }
 
     /// Writes what lies beside a `diff`: its short name, what it stands on, and overlayfs' scratch directory.
@@ -149,7 +161,7 @@ impl Change<'_> {
     }
 }
 
-fn new_link() -> Result<String, Error> {
+pub(super) fn new_link() -> Result<String, Error> {
     let random = filesystem::random::<LINK_LEN>()?;
     Ok(random.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect())
 }

@@ -37,12 +37,12 @@ pub struct Loaded {
 }
 
 /// A layer on its way into the store.
-struct Staged<'a> {
+pub(super) struct Staged<'a> {
     /// Its place in the image, counted from 0, the base first.
     at: usize,
     blob: &'a archive::Layer,
-    chain_id: Digest,
-    path: PathBuf,
+    pub(super) chain_id: Digest,
+    pub(super) path: PathBuf,
     dir: Dir,
     diff: Dir,
     /// How much more room than there was before the load all its layers take, at least: they may be compressed.
@@ -51,6 +51,21 @@ struct Staged<'a> {
     largest: usize,
     /// Nobody else loads the same layer meanwhile.
     _own: Own,
+}
+
+impl Staged<'_> {
+    /// Returns what is to be known of it.
+    pub(super) fn record(&self, chain: &[Digest], summary: &Summary) -> LayerRecord {
+        LayerRecord {
+            chain_id: self.chain_id,
+            diff_id: self.blob.diff_id,
+            parent: self.at.checked_sub(1).map(|below| chain[below]),
+            opaque_root: summary.opaque_root,
+            size: summary.bytes,
+            entries: summary.entries,
+            loaded: now(),
+        }
+    }
 }
 
 impl Change<'_> {
@@ -67,16 +82,7 @@ impl Change<'_> {
         let summaries = self.fill(archive, &chain, &staged, options)?;
         let mut warnings = Vec::new();
         for (layer, summary) in staged.iter().zip(&summaries) {
-            let record = LayerRecord {
-                chain_id: layer.chain_id,
-                diff_id: layer.blob.diff_id,
-                parent: layer.at.checked_sub(1).map(|below| chain[below]),
-                opaque_root: summary.opaque_root,
-                size: summary.bytes,
-                entries: summary.entries,
-                loaded: now(),
-            };
-            self.keep_layer(&layer.path, &record)?;
+            self.keep_layer(&layer.path, &layer.record(&chain, summary))?;
             let place = format!("layer {} of {}", layer.at + 1, chain.len());
             warnings.extend(summary.left_out.sentences().iter().map(|warning| format!("{place}: {warning}")));
         }
@@ -106,22 +112,7 @@ impl Change<'_> {
                 self.name_layer(&chain_id.hex())?;
                 continue;
             }
-            let path = self.stage.fresh();
-            private_dir(&path)?;
-            let dir = Dir::open(&path)?;
-            dir.mkdir(DIFF.as_bytes(), 0o700)?;
-            let diff = dir.open_dir(DIFF.as_bytes())?;
-            staged.push(Staged {
-                at,
-                blob,
-                chain_id: *chain_id,
-                path,
-                dir,
-                diff,
-                lacking: 0,
-                largest: at + 1,
-                _own: own,
-            });
+            staged.push(self.stage_layer(at, blob, *chain_id, own)?);
         }
         if let Some(layer) = staged.first() {
             let free = Filesystem::of(&layer.diff)?.free;
@@ -134,8 +125,24 @@ impl Change<'_> {
         Ok(staged)
     }
 
+    /// Makes a place for one layer.
+    pub(super) fn stage_layer<'a>(
+        &self,
+        at: usize,
+        blob: &'a archive::Layer,
+        chain_id: Digest,
+        own: Own,
+    ) -> Result<Staged<'a>, Error> {
+        let path = self.stage.fresh();
+        private_dir(&path)?;
+        let dir = Dir::open(&path)?;
+        dir.mkdir(DIFF.as_bytes(), 0o700)?;
+        let diff = dir.open_dir(DIFF.as_bytes())?;
+        Ok(Staged { at, blob, chain_id, path, dir, diff, lacking: 0, largest: at + 1, _own: own })
+    }
+
     /// Unpacks the staged layers side by side, and settles each as soon as all below it are.
-    fn fill(
+    pub(super) fn fill(
         &self,
         archive: &Archive,
         chain: &[Digest],
@@ -212,7 +219,7 @@ impl Change<'_> {
     }
 
     /// Lays a layer that the store has on top of `below`.
-    fn lay(&self, below: &mut Below, chain_id: &Digest) -> Result<(), Error> {
+    pub(super) fn lay(&self, below: &mut Below, chain_id: &Digest) -> Result<(), Error> {
         let opaque = self.store.layer(chain_id)?.is_some_and(|layer| layer.opaque_root);
         let diff = self.layout().overlay(&chain_id.hex()).join(DIFF);
         below.lay(Dir::open(&diff)?, opaque);
@@ -269,7 +276,7 @@ fn created(config: &[u8]) -> Option<String> {
 }
 
 /// Returns the chain ids of an image's layers, the base first.
-fn chain_ids(image: &archive::Image) -> Vec<Digest> {
+pub(super) fn chain_ids(image: &archive::Image) -> Vec<Digest> {
     let mut below = None;
     let next = |layer: &archive::Layer| {
         let chain_id = Digest::chain(below.as_ref(), &layer.diff_id);

@@ -8,7 +8,8 @@ mod support;
 // What comes in.
 mod archives; // every form that real tools write
 mod archives_choice; // several images and platforms in one archive
-mod archives_damaged; // what does not match its digests, or is no archive
+mod archives_damaged;
+mod checks; // what does not match its digests, or is no archive
 
 // What the rules of layers make of tars, in the mounted tree.
 mod hostile; // what is refused, and leaves nothing

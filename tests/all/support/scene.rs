@@ -1,7 +1,7 @@
 //! A scene: a directory on a real filesystem, a store in it, and a mount namespace of its own.
 //!
-//! Namespaces belong to threads, so `cargo test` and nextest both do. When a scene ends it unmounts by `umount --all`
-//! and checks that no mount and nothing half done is left.
+//! Namespaces belong to threads, so `cargo test` and nextest both do. When a scene ends it unmounts by `umount --all`,
+//! proves what is in the store by `check --deep`, and sees to it that no mount and nothing half done is left.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -233,8 +233,10 @@ impl Drop for Scene {
     fn drop(&mut self) {
         let failed = std::thread::panicking();
         if !failed && self.store().exists() {
-            let outcome = self.run("umount --all");
-            assert_eq!(outcome.code, Some(0), "{}", outcome.said.stderr);
+            for words in ["umount --all", "check --deep"] {
+                let outcome = self.run(words);
+                assert_eq!(outcome.code, Some(0), "{words}: {}{}", outcome.said.stdout, outcome.said.stderr);
+            }
         }
         let (left, staged) = (self.overlays(), self.staged());
         for target in self.mounts().iter().rev() {

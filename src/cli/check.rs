@@ -1,0 +1,181 @@
+//! `check`: whether the store is what its records say.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::fault::{self, Cause, Fault};
+use super::print::{self, Column, Listing};
+use super::{Context, load, permit, waiting};
+use crate::digest::Digest;
+use crate::layer::Options;
+use crate::mount;
+use crate::store::check::{Finding, Remedy, Report};
+use crate::store::images::Image;
+use crate::store::{Change, Error, Store};
+use crate::sys::caps::{self, TO_EXTRACT};
+use crate::sys::lock::Share;
+
+/// Check the store: records, names, links, stacks of layers
+///
+/// With --deep every layer is proved: its tar is made again from what is in the store, byte for byte, and compared with the
+/// sha256 by which it is known, and each inode is compared with the one that this tar makes. Prints what is wrong, a line
+/// each, and nothing where all is well; what is wrong, and was not repaired, ends it with exit code 6.
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Prove every byte and attribute of the layers
+    #[arg(long)]
+    deep: bool,
+    /// Put right what records can tell; with --from, damaged layers too. Changes of containers are never touched
+    #[arg(long)]
+    repair: bool,
+    /// Unpack damaged layers again from this archive, and no others
+    #[arg(long, value_name = "ARCHIVE", requires = "repair")]
+    from: Vec<PathBuf>,
+    /// Prove only the layers of these images
+    #[arg(value_name = "IMAGE", requires = "deep")]
+    images: Vec<String>,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+impl Check {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        if self.deep || self.repair {
+            permit("check", TO_EXTRACT)?;
+        }
+        let store = context.store()?;
+        let root = store.layout().root().display().to_string();
+        let failed = |e: Error| Fault::new("check", &root, e);
+        let mut report = shallow(&store).map_err(failed)?;
+        let mut proved = BTreeSet::new();
+        for stack in if self.deep { self.stacks(&store)? } else { Vec::new() } {
+            // A change for each: whoever wants to be alone, say to prune, need not wait for all.
+            let change = store.change(Share::Shared, &mut waiting()).map_err(failed)?;
+            let mut keep = |finding| report.findings.push(finding);
+            change.prove(&stack, &mut proved, &mut keep).map_err(failed)?;
+        }
+        if !report.findings.is_empty() || self.listing.json {
+            self.show(&report)?;
+        }
+        fault::say(&summary(&report, self.deep.then_some(proved.len())));
+        let left = if self.repair { self.mend(&store, &report.findings)? } else { report.findings.len() };
+        if left == 0 { Ok(()) } else { Err(Fault::new("vouch for", &root, Cause::Unsound(left))) }
+    }
+
+    fn show(&self, report: &Report) -> Result<(), Fault> {
+        let columns = [
+            Column("ABOUT", |finding: &Finding| format!("{} {}", finding.kind, short(&finding.id))),
+            Column("PATH", path),
+            Column("PROBLEM", |finding: &Finding| finding.problem.clone()),
+        ];
+        print::rows(self.listing, &columns, |finding| finding.id.clone(), &report.findings)
+    }
+
+    /// Repairs what can be, and returns how many findings are left.
+    fn mend(&self, store: &Store, findings: &[Finding]) -> Result<usize, Fault> {
+        if findings.is_empty() {
+            return Ok(0);
+        }
+        let root = store.layout().root().display();
+        let failed = |e: Error| Fault::new("repair", &root, e);
+        let change = store.change(Share::Exclusive, &mut waiting()).map_err(failed)?;
+        let mounted = mount::container::mounted_ids().map_err(|e| Fault::new("repair", &root, e))?;
+        caps::drop_all_but(TO_EXTRACT);
+        let mut left = Vec::new();
+        for finding in findings {
+            if !change.repair(finding).map_err(failed)? {
+                left.push(finding);
+            }
+        }
+        let unpacked = self.unpack(&change, &left, &mounted)?;
+        left.retain(|finding| damaged(finding).is_none_or(|layer| !unpacked.contains(&layer)));
+        fault::say(&format!("{} of {} repaired", findings.len() - left.len(), findings.len()));
+        Ok(left.len())
+    }
+
+    /// Unpacks damaged layers again, and returns which.
+    fn unpack(
+        &self,
+        change: &Change<'_>,
+        findings: &[&Finding],
+        mounted: &BTreeSet<String>,
+    ) -> Result<BTreeSet<Digest>, Fault> {
+        let mut missing: BTreeSet<Digest> = findings.iter().filter_map(|finding| damaged(finding)).collect();
+        let mut unpacked = BTreeSet::new();
+        for path in &self.from {
+            let failed = |cause: Cause| Fault::new("repair", load::display(path), cause);
+            let archive = load::open(change, path).map_err(failed)?;
+            for image in archive.images() {
+                if missing.is_empty() {
+                    break;
+                }
+                change.refuse_shown(&missing, mounted).map_err(|e| failed(e.into()))?;
+                let options = Options::default();
+                let layers = change.unpack_again(&archive, image, &missing, &options, &mut waiting());
+                for layer in layers.map_err(|e| failed(e.into()))? {
+                    missing.remove(&layer.chain_id);
+                    unpacked.insert(layer.chain_id);
+                }
+            }
+        }
+        Ok(unpacked)
+    }
+
+    /// Returns the stacks of layers to prove, the base first: those of images, and of layers that no image has.
+    fn stacks(&self, store: &Store) -> Result<Vec<Vec<Digest>>, Fault> {
+        let stack = |image: Image| image.record.layers.iter().map(|layer| layer.chain_id).collect();
+        if !self.images.is_empty() {
+            let find =
+                |name: &String| store.image(name).map_err(|e| Fault::new("check", format!("'{name}'"), e));
+            return self.images.iter().map(|name| find(name).map(stack)).collect();
+        }
+        store.stacks().map_err(|e| Fault::new("check", store.layout().root().display(), e))
+    }
+}
+
+/// Returns the layer that would have to be unpacked again.
+fn damaged(finding: &Finding) -> Option<Digest> {
+    match finding.remedy {
+        Some(Remedy::Unpack(layer)) => Some(layer),
+        Some(Remedy::Furnish { .. } | Remedy::Unlink(_)) | None => None,
+    }
+}
+
+/// Checks without making anyone wait; what seems wrong is looked at again when no command changes the store.
+fn shallow(store: &Store) -> Result<Report, Error> {
+    let report = store.check()?;
+    if report.findings.is_empty() {
+        return Ok(report);
+    }
+    match store.change(Share::Exclusive, &mut waiting()) {
+        Ok(_alone) => store.check(),
+        // A store that cannot be changed, by whomever, does not change.
+        Err(_) => Ok(report),
+    }
+}
+
+/// Shortens a digest, as listings do; whatever else it is stays.
+fn short(id: &str) -> String {
+    id.parse::<Digest>().map_or_else(|_| id.to_owned(), |digest| digest.short())
+}
+
+fn path(finding: &Finding) -> String {
+    finding.path.as_ref().map_or_else(|| "-".to_owned(), |path| path.escape_ascii().to_string())
+}
+
+fn summary(report: &Report, proved: Option<usize>) -> String {
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let proved = proved.map_or_else(String::new, |proved| format!(", {proved} proved"));
+    format!(
+        "{}{proved}, {}, {}: {}",
+        count(report.layers, "layer"),
+        count(report.images, "image"),
+        count(report.containers, "container"),
+        match report.findings.len() {
+            0 => "all is well".to_owned(),
+            n => count(n, "problem"),
+        }
+    )
+}

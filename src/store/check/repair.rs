@@ -1,0 +1,120 @@
+//! Putting right what a check found.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::{Finding, Remedy};
+use crate::archive::{self, Archive};
+use crate::digest::Digest;
+use crate::layer::Options;
+use crate::store::error::Error;
+use crate::store::layers::{gone, names_in, new_link};
+use crate::store::layout::{self, DIFF, LINK, LOWER, WORK};
+use crate::store::load::chain_ids;
+use crate::store::record::{self, LayerRecord};
+use crate::store::{Change, private_dir};
+use crate::sys::dir::Dir;
+use crate::sys::lock::Holder;
+
+impl Change<'_> {
+    /// Puts right what records alone can tell, and returns whether that was so. No layer's files and no container's changes
+    /// are touched. The change must be exclusive.
+    pub fn repair(&self, finding: &Finding) -> Result<bool, Error> {
+        match &finding.remedy {
+            Some(Remedy::Furnish { id, below }) => self.furnish_again(id, below).map(|()| true),
+            Some(Remedy::Unlink(path)) => gone(path).map(|()| true),
+            Some(Remedy::Unpack(_)) | None => Ok(false),
+        }
+    }
+
+    fn furnish_again(&self, id: &str, below: &[String]) -> Result<(), Error> {
+        let dir = self.layout().overlay(id);
+        if below.is_empty() {
+            gone(&dir.join(LOWER))?;
+        } else {
+            self.stage.write(&dir.join(LOWER), below.join(":").as_bytes())?;
+            match private_dir(&dir.join(WORK)) {
+                Err(Error::File { source, .. }) if source.kind() == ErrorKind::AlreadyExists => {}
+                made => made?,
+            }
+        }
+        if !dir.join(LINK).exists() {
+            self.link_again(id)?;
+        }
+        self.name_layer(id)
+    }
+
+    /// Gives a layer or container whose short name is lost the one that leads to it; a new one would not be the one that
+    /// others have in their `lower`.
+    fn link_again(&self, id: &str) -> Result<(), Error> {
+        let (links, target) = (self.layout().links(), layout::link_target(id));
+        let leads_here =
+            |name: &String| fs::read_link(links.join(name)).is_ok_and(|to| to == Path::new(&target));
+        let name = names_in(&links)?.into_iter().find(leads_here).map_or_else(new_link, Ok)?;
+        let path = self.layout().overlay(id).join(LINK);
+        self.stage.write(&path, name.as_bytes())
+    }
+
+    /// Refuses where one of `layers` is part of what `mounted`, the ids of images and containers, show.
+    pub fn refuse_shown(&self, layers: &BTreeSet<Digest>, mounted: &BTreeSet<String>) -> Result<(), Error> {
+        let mut by = Vec::new();
+        let containers = self.store.containers()?;
+        for image in self.store.images()? {
+            if !image.record.layers.iter().any(|layer| layers.contains(&layer.chain_id)) {
+                continue;
+            }
+            let its = containers.iter().filter(|container| container.image == image.record.id);
+            let shown = its.filter(|container| mounted.contains(&container.id));
+            by.extend(shown.map(|container| format!("mounted container '{}'", container.name)));
+            if mounted.contains(&image.record.id.hex()) {
+                by.push("a read-only mount".to_owned());
+            }
+        }
+        if by.is_empty() { Ok(()) } else { Err(Error::InUse { by }) }
+    }
+
+    /// Unpacks those layers of an image again that are `damaged`, and returns them. Each comes in the place of its damaged
+    /// one at once; nothing may be mounted that shows them. The change must be exclusive.
+    pub fn unpack_again(
+        &self,
+        archive: &Archive,
+        image: &archive::Image,
+        damaged: &BTreeSet<Digest>,
+        options: &Options,
+        waiting: &mut dyn FnMut(&[Holder]),
+    ) -> Result<Vec<LayerRecord>, Error> {
+        let chain = chain_ids(image);
+        let mut staged = Vec::new();
+        for (at, (blob, chain_id)) in image.layers.iter().zip(&chain).enumerate() {
+            if damaged.contains(chain_id) {
+                let own = self.own(&format!("layer-{}", chain_id.hex()), waiting)?;
+                staged.push(self.stage_layer(at, blob, *chain_id, own)?);
+            }
+        }
+        let summaries = self.fill(archive, &chain, &staged, options)?;
+        let mut records = Vec::new();
+        for (layer, summary) in staged.iter().zip(&summaries) {
+            let record = layer.record(&chain, summary);
+            if self.store.has_layer(&layer.chain_id) {
+                self.replace(&layer.path, &record)?;
+            } else {
+                self.keep_layer(&layer.path, &record)?;
+            }
+            records.push(record);
+        }
+        Ok(records)
+    }
+
+    fn replace(&self, staged: &Path, layer: &LayerRecord) -> Result<(), Error> {
+        let (new, old) = (Dir::open(staged)?, Dir::open(&self.layout().overlay(&layer.chain_id.hex()))?);
+        if old.stat(DIFF.as_bytes())?.is_some() {
+            new.exchange(DIFF.as_bytes(), &old, DIFF.as_bytes())?;
+        } else {
+            new.rename(DIFF.as_bytes(), &old, DIFF.as_bytes())?;
+        }
+        self.keep_recipe(staged, &layer.chain_id)?;
+        self.stage.write(&self.layout().layer(&layer.chain_id), &record::write(layer))
+    }
+}
