@@ -95,6 +95,21 @@ impl Store {
         begin(waiting).map_err(|e| self.explained(e))
     }
 
+    /// Makes an empty directory on this store's filesystem to try things in, gone with it. Where there is no store, none is
+    /// made: then it lies in the nearest directory above that is there.
+    pub fn scratch(&self) -> Result<Scratch, Error> {
+        let make = || {
+            if self.layout.format().exists() {
+                stage::sweep(&self.layout)?;
+                let stage = Stage::new(&self.layout)?;
+                return Ok(Scratch { directory: self.layout.root().to_owned(), in_store: true, stage });
+            }
+            let above = self.layout.root().ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
+            Ok(Scratch { directory: above.to_owned(), in_store: false, stage: Stage::outside(above)? })
+        };
+        make().map_err(|e| self.explained(e))
+    }
+
     /// Says of a full or read-only filesystem that it is the store's.
     fn explained(&self, error: Error) -> Error {
         let kind = if let Error::File { source, .. } = &error {
@@ -112,6 +127,25 @@ impl Store {
         } else {
             error
         }
+    }
+}
+
+/// An empty directory to try things in.
+#[derive(Debug)]
+#[must_use]
+pub struct Scratch {
+    /// The directory that it stands for: the store, or the nearest that is there.
+    pub directory: PathBuf,
+    /// Whether there is a store.
+    pub in_store: bool,
+    stage: Stage,
+}
+
+impl Scratch {
+    /// Returns where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.stage.path()
     }
 }
 
@@ -198,7 +232,9 @@ fn create(layout: &Layout) -> Result<(), Error> {
     if layout.format().exists() {
         return Ok(());
     }
-    if dir.names()?.iter().any(|name| name != TRIAL && name != b"lost+found") {
+    stage::sweep_outside(root)?;
+    let others = |name: &Vec<u8>| name != TRIAL && name != b"lost+found" && !stage::is_outside(name);
+    if dir.names()?.iter().any(others) {
         return Err(Error::NotAStore(root.to_owned()));
     }
     dir.chmod_self(0o700)?;

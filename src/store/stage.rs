@@ -15,6 +15,9 @@ use crate::sys::dir::Dir;
 use crate::sys::lock::{Lock, Share};
 use crate::sys::{filesystem, tree};
 
+/// What a stage outside a store begins with.
+const OUTSIDE: &str = ".ovlctl-probe-";
+
 /// A command's own directory in `staging/`, gone with it.
 #[derive(Debug)]
 #[must_use]
@@ -29,15 +32,25 @@ pub struct Stage {
 impl Stage {
     /// Makes an empty stage.
     pub fn new(layout: &Layout) -> Result<Self, Error> {
-        let staging = Dir::open(&layout.staging())?;
+        Self::make(&layout.staging(), "")
+    }
+
+    /// Makes an empty stage in a directory that is no store, and removes those that killed commands left there.
+    pub fn outside(folder: &Path) -> Result<Self, Error> {
+        sweep_folder(folder, OUTSIDE)?;
+        Self::make(folder, OUTSIDE)
+    }
+
+    fn make(folder: &Path, prefix: &str) -> Result<Self, Error> {
+        let staging = Dir::open(folder)?;
         loop {
-            let name = hex(&filesystem::random::<16>()?);
+            let name = format!("{prefix}{}", hex(&filesystem::random::<16>()?));
             staging.mkdir(name.as_bytes(), 0o700)?;
             // A sweep may see the directory before it is locked, and take it for abandoned.
             let Ok(dir) = staging.open_dir(name.as_bytes()) else { continue };
             let Some(lock) = Lock::try_take(&dir, Share::Exclusive)? else { continue };
             if staging.stat(name.as_bytes())?.is_some() {
-                let path = layout.staging().join(&name);
+                let path = folder.join(&name);
                 return Ok(Self { staging, name, path, next: AtomicU64::new(0), _lock: lock });
             }
         }
@@ -80,8 +93,23 @@ impl Drop for Stage {
 
 /// Removes the stages of commands that were killed.
 pub fn sweep(layout: &Layout) -> Result<(), Error> {
-    let staging = Dir::open(&layout.staging())?;
-    for name in staging.names()? {
+    sweep_folder(&layout.staging(), "")
+}
+
+/// Removes what [`Stage::outside`] left in a directory that is to become a store.
+pub(super) fn sweep_outside(folder: &Path) -> Result<(), Error> {
+    sweep_folder(folder, OUTSIDE)
+}
+
+/// Whether a name is that of a stage outside a store.
+pub(super) fn is_outside(name: &[u8]) -> bool {
+    name.starts_with(OUTSIDE.as_bytes())
+}
+
+fn sweep_folder(folder: &Path, prefix: &str) -> Result<(), Error> {
+    let staging = Dir::open(folder)?;
+    let ours = |name: &Vec<u8>| name.starts_with(prefix.as_bytes());
+    for name in staging.names()?.into_iter().filter(ours) {
         let Ok(dir) = staging.open_dir(&name) else { continue };
         if let Some(_abandoned) = Lock::try_take(&dir, Share::Exclusive)? {
             tree::remove(&staging, &name)?;
@@ -114,6 +142,20 @@ mod tests {
         drop(stage);
         assert_eq!(entries(&layout.staging()), 0);
         assert_eq!(fs::read(scratch.path().join("kept")).unwrap(), b"kept");
+    }
+
+    #[test]
+    fn a_stage_outside_a_store_takes_what_a_killed_one_left_and_nothing_else() {
+        let scratch = tempfile::tempdir().unwrap();
+        for name in [".ovlctl-probe-of-a-killed-command", "somebody-s"] {
+            fs::create_dir(scratch.path().join(name)).unwrap();
+        }
+        let held = Stage::outside(scratch.path()).unwrap();
+        let second = Stage::outside(scratch.path()).unwrap();
+        assert!(held.path().exists() && second.path().exists());
+        assert_eq!(entries(scratch.path()), 3);
+        drop((held, second));
+        assert_eq!(entries(scratch.path()), 1);
     }
 
     #[test]
