@@ -22,6 +22,8 @@ mod explain;
 
 pub mod container;
 
+pub mod probe;
+
 pub use error::{Class, Error, Role};
 pub use options::Options;
 pub use perform::{Mounted, choose, perform};

@@ -61,13 +61,7 @@ pub fn perform(plan: &Plan, target: &Target) -> Result<Mounted, Error> {
 /// Returns the method that is asked for, or the first that this kernel takes.
 pub fn choose(plan: &Plan) -> Result<Method, Error> {
     let first = plan.lowers.first().ok_or(Error::NoLower)?;
-    let layers =
-        probe::layers(&Dir::open(&first.path)?).map_err(|failed| match Absent::from_errno(failed.errno) {
-            Some(Absent::Overlay) => Error::NoOverlay,
-            Some(Absent::NewCalls) => Error::TooOld,
-            Some(Absent::Permission) | None => Error::Kernel(failed),
-        })?;
-    match (plan.method, layers) {
+    match (plan.method, layers(&Dir::open(&first.path)?)?) {
         (None, Layers::Handles) => Ok(Method::Fd),
         (None, Layers::Strings) => Ok(Method::Path),
         (None, Layers::Page) => Ok(Method::ProcFd),
@@ -75,6 +69,23 @@ pub fn choose(plan: &Plan) -> Result<Method, Error> {
         (Some(Method::Path), Layers::Page) => Err(Error::NoMethod(Method::Path)),
         (Some(method), _) => Ok(method),
     }
+}
+
+/// Finds out how this kernel takes layers, by offering it `layer`.
+pub(super) fn layers(layer: &Dir) -> Result<Layers, Error> {
+    probe::layers(layer).map_err(|failed| match Absent::from_errno(failed.errno) {
+        Some(Absent::Overlay) => Error::NoOverlay,
+        Some(Absent::NewCalls) => Error::TooOld,
+        Some(Absent::Permission) | None => Error::Kernel(failed),
+    })
+}
+
+/// Makes the mount that `plan` asks for where nobody sees it, looks at it, and lets it go.
+pub(super) fn rehearse(plan: &Plan, method: Method) -> Result<(), Error> {
+    let mut script = Script::of(plan, method)?;
+    script.attach.retain(|call| *call == LEAVE);
+    let log = kmsg::Mark::now();
+    run(&script, plan, &mut Slots::new()).map_err(|error| explain::explain(error, &log.since()))
 }
 
 /// Makes the calls. A script with a mount namespace of its own runs in a thread, which takes that namespace with it.

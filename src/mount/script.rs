@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::error::Error;
 use super::plan::{Access, Method, Plan};
 use crate::sys::dir::Dir;
-use crate::sys::mount::{FSCONFIG_STRING, OPTION_PAGE};
+use crate::sys::mount::{Attributes, FSCONFIG_STRING, OPTION_PAGE};
 use crate::sys::script::{Attribute, Call, How, Slot, Text, Value};
 
 /// The target, pinned.
@@ -104,21 +104,11 @@ fn upper(plan: &Plan) -> Result<Option<(Text, Text)>, Error> {
 fn scratch(plan: &Plan, calls: &mut Vec<Call>) -> Result<(), Error> {
     calls.push(Call::Open { path: "/proc/thread-self/ns/mnt".into(), how: How::File, into: HOME });
     calls.extend([Call::Unshare, Call::MakePrivate { path: "/proc".into() }]);
-    calls.push(Call::FsOpen { filesystem: "tmpfs", into: CONTEXT });
-    calls.push(string("source", "ovlctl".into()));
-    calls.push(string("mode", "0700".into()));
-    if let Access::Tmpfs { size: Some(size), .. } = &plan.access {
-        calls.push(string("size", size.to_string().into()));
-    }
-    calls.push(Call::Create { context: CONTEXT });
-    calls.push(Call::FsMount {
-        context: CONTEXT,
-        attributes: crate::sys::mount::Attributes::empty(),
-        into: SCRATCH,
-    });
-    calls.push(Call::Close { fd: CONTEXT });
-    calls.push(Call::Open { path: "/proc/fs".into(), how: How::Path, into: PLACE });
-    calls.push(Call::MoveMount { tree: SCRATCH, onto: PLACE });
+    let size = match &plan.access {
+        Access::Tmpfs { size, .. } => *size,
+        Access::ReadOnly | Access::Writable { .. } => None,
+    };
+    memory("/proc/fs", size, calls);
     for name in ["merged", "empty"] {
         calls.push(Call::MakeDir { path: in_scratch(name), mode: 0o755 });
     }
@@ -128,6 +118,21 @@ fn scratch(plan: &Plan, calls: &mut Vec<Call>) -> Result<(), Error> {
         dress(root, &in_scratch("diff"), calls)?;
     }
     Ok(())
+}
+
+/// Mounts a tmpfs on `place`, and leaves it in `SCRATCH`.
+pub(super) fn memory(place: &str, size: Option<u64>, calls: &mut Vec<Call>) {
+    calls.push(Call::FsOpen { filesystem: "tmpfs", into: CONTEXT });
+    calls.push(string("source", "ovlctl".into()));
+    calls.push(string("mode", "0700".into()));
+    if let Some(size) = size {
+        calls.push(string("size", size.to_string().into()));
+    }
+    calls.push(Call::Create { context: CONTEXT });
+    calls.push(Call::FsMount { context: CONTEXT, attributes: Attributes::empty(), into: SCRATCH });
+    calls.push(Call::Close { fd: CONTEXT });
+    calls.push(Call::Open { path: place.into(), how: How::Path, into: PLACE });
+    calls.push(Call::MoveMount { tree: SCRATCH, onto: PLACE });
 }
 
 /// The merged root takes its metadata from the upper directory: gives `path` that of `like`.

@@ -23,6 +23,8 @@ pub struct Mount {
     pub target: PathBuf,
     /// Options of this mount: `rw,nodev`.
     pub flags: String,
+    /// Whether mounts on it come and go in other mount namespaces too (`shared:`, or `master:`).
+    pub propagates: bool,
     /// The kind of filesystem, without a subtype.
     pub filesystem: String,
     /// What was given as the source.
@@ -156,14 +158,18 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let target = path(unescape(fields.next()?));
     let flags = text(fields.next()?);
     // Any number of `shared:1`, `master:2` and such, ended by a dash.
-    fields.by_ref().find(|&field| field == b"-")?;
+    let mut propagates = false;
+    fields.by_ref().find(|&field| {
+        propagates |= field.starts_with(b"shared:") || field.starts_with(b"master:");
+        field == b"-"
+    })?;
     let kind = text(&unescape(fields.next()?));
     let source = OsString::from_vec(unescape(fields.next()?));
     // An empty source leaves two spaces side by side, which split() makes an empty field of: nothing to mend.
     let options = OsString::from_vec(fields.next()?.to_owned());
     let filesystem = kind.split('.').next().unwrap_or_default().to_owned();
     let device = (major.parse().ok()?, minor.parse().ok()?);
-    Some(Mount { id, parent, device, root, target, flags, filesystem, source, options })
+    Some(Mount { id, parent, device, root, target, flags, propagates, filesystem, source, options })
 }
 
 /// Undoes the kernel's escapes: a backslash and three octal digits (mangle_path in fs/seq_file.c).
@@ -237,6 +243,15 @@ mod tests {
         assert_eq!(found.work.as_deref(), Some(Path::new("/w")));
         assert_eq!(found.options, ["redirect_dir=nofollow", "fsync=volatile"]);
         assert!(found.volatile && !found.read_only && !found.frozen);
+    }
+
+    #[test]
+    fn what_propagates_is_known() {
+        let table = [("", false), ("shared:7 ", true), ("master:7 ", true), ("unbindable ", false)];
+        for (fields, propagates) in table {
+            let line = format!("1 0 0:4 / /m rw {fields}- tmpfs x rw");
+            assert_eq!(parse(line.as_bytes())[0].propagates, propagates, "{fields}");
+        }
     }
 
     #[test]
