@@ -10,6 +10,7 @@ mod load;
 mod mount;
 mod mounts;
 mod print;
+mod probe;
 mod remove;
 mod umount;
 
@@ -48,6 +49,7 @@ enum Verb {
     Prune(remove::Prune),
     Check(check::Check),
     Plan(mount::Plan),
+    Probe(probe::Probe),
 }
 
 /// Runs the command line of this process.
@@ -77,6 +79,7 @@ impl Cli {
             Verb::Prune(verb) => verb.run(&context),
             Verb::Check(verb) => verb.run(&context),
             Verb::Plan(verb) => verb.run(&context),
+            Verb::Probe(verb) => verb.run(&context),
         }
     }
 }

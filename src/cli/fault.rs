@@ -50,6 +50,8 @@ pub(super) enum Cause {
     NotLoaded(PathBuf),
     /// A check found so many things wrong, and has told them.
     Unsound(usize),
+    /// This kernel or filesystem cannot, and why.
+    Lacking(String),
     /// What was to be told could not be written.
     Output(io::Error),
     /// The archive could not be read.
@@ -154,7 +156,7 @@ impl Cause {
     /// The reason and what caused it, in one line: each error says its own part.
     fn reason(&self) -> String {
         match self {
-            Self::Usage(reason) | Self::Unclear(reason) => reason.clone(),
+            Self::Usage(reason) | Self::Unclear(reason) | Self::Lacking(reason) => reason.clone(),
             Self::NotPermitted(needs) => {
                 let names: Vec<String> = needs.iter().map(|need| need.name()).collect();
                 format!("not permitted: {} missing", names.join(", "))
@@ -184,6 +186,7 @@ impl Cause {
             Self::Usage(_) | Self::Unclear(_) => Exit::Usage,
             Self::NotMounted => Exit::NotFound,
             Self::Unsound(_) => Exit::Damaged,
+            Self::Lacking(_) => Exit::Cannot,
             Self::NotPermitted(_) | Self::NotLoaded(_) | Self::Output(_) => Exit::Failed,
             Self::Archive(error) => of_archive(error),
             Self::Store(error) => of_store(error),
@@ -207,7 +210,7 @@ impl Cause {
             Self::NotMounted => Some("`ovlctl mounts` lists what is".to_owned()),
             Self::NotLoaded(path) => Some(format!("ovlctl load {}", path.display())),
             Self::Usage(_) => Some("ovlctl --help".to_owned()),
-            Self::Output(_) | Self::Unclear(_) | Self::Unsound(_) => None,
+            Self::Output(_) | Self::Unclear(_) | Self::Unsound(_) | Self::Lacking(_) => None,
             Self::Archive(error) => archive_hint(error),
             Self::Store(error) => store_hint(error),
             Self::Mount(error) => error.hint(),

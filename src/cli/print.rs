@@ -49,6 +49,17 @@ pub(super) fn rows<R: Serialize>(
     align(&table).iter().try_for_each(|text| line(text))
 }
 
+/// Prints tables below each other, each under its heading, with columns of one width.
+pub(super) fn sections(sections: &[(&str, Vec<Vec<String>>)]) -> Result<(), Fault> {
+    let all: Vec<Vec<String>> = sections.iter().flat_map(|(_, rows)| rows.clone()).collect();
+    let mut aligned = align(&all).into_iter();
+    for (heading, rows) in sections {
+        line(&format!("\n{heading}"))?;
+        aligned.by_ref().take(rows.len()).try_for_each(|text| line(&text))?;
+    }
+    line("")
+}
+
 /// Prints a value as JSON.
 pub(super) fn json<T: Serialize>(value: &T) -> Result<(), Fault> {
     let text = serde_json::to_string_pretty(value).expect("rows hold only what JSON can say");

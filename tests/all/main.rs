@@ -30,8 +30,9 @@ mod mounts_options; // upper directories, options, methods, numbers of layers
 mod stress; // two hundred rounds, eight at a time
 
 // What is said.
-mod errors;
-mod inspect; // the JSON that scripts written for docker read // messages word for word, and exit codes
+mod errors; // messages word for word, and exit codes
+mod inspect; // the JSON that scripts written for docker read
+mod probe; // what this kernel and a filesystem can do
 
 /// A file that is not named above would not be compiled, and its tests would pass unseen.
 #[test]
