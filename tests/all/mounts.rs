@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Child, Command};
 
-use crate::support::{Scene, image, layer};
+use crate::support::{Scene, image, layer, needs};
 
 pub(crate) const TREE: &str = "
     f 0644 a  1
@@ -241,7 +241,7 @@ fn store_at_a_path_of_any_bytes() {
     for name in ["a space", "com,ma", "co:lon", "back\\slash", "new\nline"] {
         let scene = loaded();
         let store = scene.path(name);
-        for method in ["fd", "path", "procfd", "links"] {
+        for method in needs::methods(["fd", "path", "procfd", "links"]) {
             let run = |args: &[&str]| {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_ovlctl"));
                 command.arg("--root").arg(&store).args(args).env_clear().current_dir(scene.path(""));

@@ -1,6 +1,7 @@
 //! What the tests are written with: layers and images as values, a place to mount them, trees as text.
 
 pub(crate) mod image;
+pub(crate) mod needs;
 pub(crate) mod scene;
 pub(crate) mod tarball;
 pub(crate) mod tree;

@@ -3,6 +3,9 @@
 use crate::*;
 
 fn takes(method: Method, counts: &[usize]) {
+    if !has(method) {
+        return;
+    }
     let scene = Scene::new();
     let layers = scene.store(500);
     for &count in counts {

@@ -107,6 +107,19 @@ impl Scene {
     }
 }
 
+/// Whether this kernel has a method; where not, says so on stderr: the test leaves it out.
+#[expect(
+    clippy::print_stderr,
+    reason = "nextest shows it: a test can say in no other way that it left something out"
+)]
+fn has(method: Method) -> bool {
+    let has = method == Method::Links || methods().contains(&method);
+    if !has {
+        eprintln!("skipped: this kernel cannot take layers by method '{}'", method.name());
+    }
+    has
+}
+
 /// The methods that this kernel has and that any directory can be mounted by.
 fn methods() -> Vec<Method> {
     let layers = probe::layers(&Dir::open(Path::new("/var/tmp")).unwrap()).unwrap();

@@ -20,7 +20,7 @@ use super::tarball::Layer;
 use super::tree::{self, Times, same};
 
 /// Where scenes are set: not on tmpfs, which differs from what people use.
-const DEFAULT_DIR: &str = "/var/tmp";
+pub(super) const DEFAULT_DIR: &str = "/var/tmp";
 
 /// A place in which `ovlctl` is run.
 #[must_use]

@@ -1,0 +1,48 @@
+//! What a kernel may lack. A test that needs it asks here first, and says on stderr what it leaves out, and why.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::scene::DEFAULT_DIR;
+
+/// Whether this kernel, and the filesystem that scenes are set on, have a feature of `ovlctl probe`.
+#[must_use]
+pub(crate) fn has(feature: &str) -> bool {
+    let dir = std::env::var_os("OVLCTL_TEST_DIR").map_or_else(|| PathBuf::from(DEFAULT_DIR), PathBuf::from);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ovlctl"));
+    command.arg("--root").arg(dir.join("no-store")).args(["probe", "--for", feature]).env_clear();
+    let output = command.output().expect("ovlctl starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    match output.status.code() {
+        Some(0) => true,
+        Some(5) => {
+            skipped(&said);
+            false
+        }
+        other => panic!("probe --for {feature} ended with {other:?}: {said}"),
+    }
+}
+
+/// Returns those of these methods that this kernel has.
+#[must_use]
+pub(crate) fn methods<const N: usize>(asked: [&'static str; N]) -> Vec<&'static str> {
+    asked.into_iter().filter(|method| has_method(method)).collect()
+}
+
+/// Whether this kernel has a method of `mount --method`.
+#[must_use]
+pub(crate) fn has_method(method: &str) -> bool {
+    match method {
+        "fd" => has("layer-handles"),
+        "path" => has("lowerdir+"),
+        _ => true,
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "nextest shows it: a test can say in no other way that it left something out"
+)]
+fn skipped(why: &str) {
+    eprintln!("skipped: {}", why.trim_end());
+}
