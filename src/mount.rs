@@ -6,6 +6,7 @@ pub mod options;
 pub mod plan;
 
 mod check;
+mod patience;
 mod script;
 pub mod target;
 

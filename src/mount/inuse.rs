@@ -8,10 +8,9 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
 
 use super::error::{Error, Role};
+use super::patience::{self, PASSING};
 use super::plan::{Access, Plan};
 use super::table::{self, OverlayMount};
 use crate::sys::dir::Dir;
@@ -37,10 +36,6 @@ pub(super) struct Claim {
     _lock: Option<Dir>,
 }
 
-/// How often, and how far apart, a directory is asked about that nobody seems to have.
-const PATIENCE: u32 = 10;
-const PAUSE: Duration = Duration::from_millis(20);
-
 /// Refuses a plan whose upper or work directory is in use.
 pub(super) fn claim(plan: &Plan) -> Result<Claim, Error> {
     match &plan.access {
@@ -54,11 +49,11 @@ pub(super) fn claim_of(upper: &Path, work: &Path) -> Result<Claim, Error> {
     // Two that ask at once would both be told that it is free.
     let lock = Dir::open(upper)?;
     let mut locked = false;
-    for _ in 0..PATIENCE {
+    let state = patience::until(PASSING, || {
         locked = locked || mount::try_lock(&lock)?;
         let state = if locked { ask(upper, work)? } else { InUse::Taken };
         if state != InUse::Taken {
-            return Ok(Claim { state, _lock: Some(lock) });
+            return Ok(Some(state));
         }
         for (role, path) in [(Role::Upper, upper), (Role::Work, work)] {
             if let Some(by) = holder(path, role)? {
@@ -66,9 +61,12 @@ pub(super) fn claim_of(upper: &Path, work: &Path) -> Result<Claim, Error> {
             }
         }
         // Nobody to be seen: perhaps a copy of what was just unmounted, in a mount namespace that is just ending.
-        thread::sleep(PAUSE);
+        Ok(None)
+    })?;
+    match state {
+        Some(state) => Ok(Claim { state, _lock: Some(lock) }),
+        None => Err(Error::InUse { role: Role::Upper, path: upper.to_owned(), by: None }),
     }
-    Err(Error::InUse { role: Role::Upper, path: upper.to_owned(), by: None })
 }
 
 /// Asks the kernel, in any namespace and for lazily unmounted ones too: makes an overlay, mounted nowhere, that has the

@@ -2,11 +2,11 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
 use super::check;
 use super::error::{Error, Role};
+use super::patience;
 use super::table::{self, Mount, OverlayMount};
 use crate::sys::dir::Dir;
 use crate::sys::mount::{self, Pinned};
@@ -18,9 +18,8 @@ pub struct Target {
     path: PathBuf,
 }
 
-/// How often, and how far apart, the lock of a mount point is asked for: ten seconds in all. Who has it, mounts.
-const PATIENCE: u32 = 1000;
-const PAUSE: Duration = Duration::from_millis(10);
+/// How long the lock of a mount point is asked for. Who has it, mounts.
+const TURN: Duration = Duration::from_secs(10);
 
 impl Target {
     /// Pins the directory at `path`; one that shows an overlay already is refused, since the kernel would stack the new
@@ -49,13 +48,8 @@ impl Target {
     /// Waits until no other ovlctl mounts here, and looks again whether one has. The turn ends when it is dropped.
     pub(super) fn turn(&self) -> Result<Dir, Error> {
         let dir = Dir::open(&self.dir.through_proc())?;
-        for _ in 0..PATIENCE {
-            // A filesystem without locks has none to wait for.
-            if mount::try_lock(&dir).unwrap_or(true) {
-                break;
-            }
-            thread::sleep(PAUSE);
-        }
+        // A filesystem without locks has none to wait for; and who does not get it, still looks what is there.
+        patience::until(TURN, || Ok::<_, Error>(mount::try_lock(&dir).unwrap_or(true).then_some(())))?;
         self.refuse_overlay(&table::mounts()?)?;
         Ok(dir)
     }

@@ -1,18 +1,13 @@
 //! Takes an overlay away, and only that one.
 
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
 
 use super::error::Error;
 use super::holders::{self, Holder};
+use super::patience::{self, PASSING};
 use super::table::{self, OverlayMount};
 use crate::sys::Errno;
 use crate::sys::mount::{self, Pinned};
-
-/// How often, and how far apart, a busy mount is asked for again that nobody seems to hold.
-const PATIENCE: u32 = 25;
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// Unmounts the top-most overlay at `target`; `lazily`: also while it is in use, which goes on unseen until its last
 /// user has gone. Returns what was mounted.
@@ -23,20 +18,17 @@ pub fn unmount(target: &Path, lazily: bool) -> Result<OverlayMount, Error> {
     let Some(overlay) = OverlayMount::of(found) else {
         return Err(Error::NotOverlay { target, filesystem: found.filesystem.clone() });
     };
-    let mut patience = PATIENCE;
-    while let Err(failed) = mount::unmount(&target, lazily) {
-        if failed.errno != Errno::BUSY {
-            return Err(Error::Kernel(failed));
+    let mut holders = Vec::new();
+    let gone = patience::until(PASSING, || match mount::unmount(&target, lazily) {
+        Ok(()) => Ok(Some(true)),
+        Err(failed) if failed.errno != Errno::BUSY => Err(Error::Kernel(failed)),
+        Err(_) => {
+            holders = holders::of(overlay.mount_id, &mounts);
+            // Nobody to be seen, or one of us: who looks whether the target is free holds it for a moment.
+            Ok(if holders.iter().all(Holder::is_passing) { None } else { Some(false) })
         }
-        let holders = holders::of(overlay.mount_id, &mounts);
-        if patience == 0 || !holders.iter().all(Holder::is_passing) {
-            return Err(Error::Busy { target, holders });
-        }
-        // Nobody to be seen, or one of us: who looks whether the target is free holds it for a moment.
-        patience -= 1;
-        thread::sleep(PAUSE);
-    }
-    Ok(overlay)
+    })?;
+    if gone == Some(true) { Ok(overlay) } else { Err(Error::Busy { target, holders }) }
 }
 
 /// Returns the path that mountinfo has for `target`. The directory must not stay open: that would keep it busy.

@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
 
 use super::mounted::{id_of, mounted_ids, overlays};
 use super::{Error, work_beside};
 use crate::digest::Digest;
 use crate::mount::inuse::{self, InUse};
+use crate::mount::patience::{self, PASSING};
 use crate::mount::{self, OverlayMount};
 use crate::store::record::{ContainerRecord, Upper};
 use crate::store::{Change, Own, Store};
@@ -69,19 +68,11 @@ pub fn remove(change: &Change<'_>, name: &str, waiting: &mut dyn FnMut(&[Holder]
     drop_container(change, &container, &own)
 }
 
-/// How often, and how far apart, a mount is looked for again that may be another command's copy, about to end.
-const PATIENCE: u32 = 10;
-const PAUSE: Duration = Duration::from_millis(20);
-
-/// Whether a container is mounted anywhere, in any mount namespace.
+/// Whether a container is mounted anywhere, in any mount namespace, and not only in another command's copy.
 pub(super) fn is_mounted(container: &ContainerRecord) -> Result<bool, Error> {
-    for _ in 0..PATIENCE {
-        if !mounted_ids()?.contains(&container.id) {
-            return Ok(false);
-        }
-        thread::sleep(PAUSE);
-    }
-    Ok(true)
+    let gone =
+        patience::until(PASSING, || Ok::<_, Error>((!mounted_ids()?.contains(&container.id)).then_some(())))?;
+    Ok(gone.is_none())
 }
 
 fn drop_container(change: &Change<'_>, container: &ContainerRecord, own: &Own) -> Result<(), Error> {
