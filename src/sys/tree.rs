@@ -9,22 +9,33 @@ const DEEPEST: usize = 64;
 
 /// Removes `name` in `parent` with all that lies below it, however deep; nothing happens where there is nothing.
 ///
-/// Symbolic links are removed, never followed. The number of open directories is bounded, whatever the depth.
+/// Symbolic links are removed, never followed, and what is mounted in the tree stays (EXDEV). The number of open
+/// directories is bounded, whatever the depth.
 pub fn remove(parent: &Dir, name: &[u8]) -> Result<(), CallFailed> {
+    remove_while(parent, name, &mut |_, _| true).map(|_| ())
+}
+
+/// The same as long as `goes_on`, which is asked before each name beneath it, says so.
+/// Returns whether all is gone. What is left can be removed later.
+pub fn remove_while(
+    parent: &Dir,
+    name: &[u8],
+    goes_on: &mut dyn FnMut(&Dir, &[u8]) -> bool,
+) -> Result<bool, CallFailed> {
     if !is_directory_left(parent, name)? {
-        return Ok(());
+        return Ok(true);
     }
-    let mut levels = vec![Level::open(parent, name)?];
     let mut moved = 0_u64;
+    let Some(level) = Level::open(parent, name, goes_on)? else { return Ok(false) };
+    let mut levels = vec![level];
     while let Some(level) = levels.last_mut() {
         if let Some(below) = level.left.pop() {
+            let dir = &levels[levels.len() - 1].dir;
             if levels.len() < DEEPEST {
-                let level = Level::open(&levels[levels.len() - 1].dir, &below)?;
+                let Some(level) = Level::open(dir, &below, goes_on)? else { return Ok(false) };
                 levels.push(level);
             } else {
-                let up = format!(".ovlctl-removing-{moved}").into_bytes();
-                moved += 1;
-                levels[levels.len() - 1].dir.rename(&below, &levels[0].dir, &up)?;
+                let up = move_up(dir, &below, &levels[0].dir, &mut moved)?;
                 levels[0].left.push(up);
             }
         } else {
@@ -33,7 +44,20 @@ pub fn remove(parent: &Dir, name: &[u8]) -> Result<(), CallFailed> {
             levels.last().map_or(parent, |level| &level.dir).rmdir(&name)?;
         }
     }
-    Ok(())
+    Ok(true)
+}
+
+/// Moves the directory `name` to a name of its own in `top`. Whoever removed this tree before, and was killed, may have
+/// left such names there.
+fn move_up(dir: &Dir, name: &[u8], top: &Dir, moved: &mut u64) -> Result<Vec<u8>, CallFailed> {
+    loop {
+        let up = format!(".ovlctl-removing-{moved}").into_bytes();
+        *moved += 1;
+        match dir.rename_to_free(name, top, &up) {
+            Err(failed) if failed.errno == Errno::EXIST => {}
+            moved => return moved.map(|()| up),
+        }
+    }
 }
 
 /// A directory whose files are gone, and the directories in it that are left.
@@ -44,15 +68,24 @@ struct Level {
 }
 
 impl Level {
-    fn open(parent: &Dir, name: &[u8]) -> Result<Self, CallFailed> {
-        let dir = parent.open_dir(name)?;
+    /// `None` where it is not to go on.
+    fn open(
+        parent: &Dir,
+        name: &[u8],
+        goes_on: &mut dyn FnMut(&Dir, &[u8]) -> bool,
+    ) -> Result<Option<Self>, CallFailed> {
+        // Not into what somebody mounted here: that is not ours to remove.
+        let dir = parent.open_beneath(name)?;
         let mut left = Vec::new();
         for name in dir.names()? {
+            if !goes_on(&dir, &name) {
+                return Ok(None);
+            }
             if is_directory_left(&dir, &name)? {
                 left.push(name);
             }
         }
-        Ok(Self { dir, name: name.to_owned(), left })
+        Ok(Some(Self { dir, name: name.to_owned(), left }))
     }
 }
 
@@ -88,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn removes_what_is_deeper_than_a_path_may_be_long() {
+    fn removes_what_is_deeper_than_a_path_may_be_long_in_two_goes() {
         let scratch = tempfile::tempdir().unwrap();
         let parent = Dir::open(scratch.path()).unwrap();
         let mut dir = parent.again().unwrap();
@@ -97,6 +130,17 @@ mod tests {
             dir = dir.open_dir(b"directory").unwrap();
             dir.create(b"file", 0o600).unwrap();
         }
+        // As another removal may have left them.
+        for nr in 0..8 {
+            fs::create_dir_all(scratch.path().join(format!("directory/.ovlctl-removing-{nr}/full"))).unwrap();
+        }
+        let mut asked = 0;
+        let goes_on = &mut |_: &Dir, _: &[u8]| {
+            asked += 1;
+            asked < 500
+        };
+        assert!(!remove_while(&parent, b"directory", goes_on).unwrap());
+        assert!(scratch.path().join("directory").exists());
         remove(&parent, b"directory").unwrap();
         assert_eq!(parent.names().unwrap(), Vec::<Vec<u8>>::new());
     }
