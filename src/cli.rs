@@ -12,6 +12,7 @@ mod mounts;
 mod print;
 mod probe;
 mod remove;
+mod sweep;
 mod umount;
 
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ use crate::store::{self, Store};
 use crate::sys::caps::{self, Need};
 use crate::sys::lock::Holder;
 use fault::{Cause, Fault};
+use sweep::Sweeping;
 
 /// Mounts image archives as writable root filesystems on overlayfs.
 #[derive(Debug, Parser)]
@@ -50,6 +52,8 @@ enum Verb {
     Check(check::Check),
     Plan(mount::Plan),
     Probe(probe::Probe),
+    #[command(hide = true)]
+    Sweep(sweep::Sweep),
 }
 
 /// Runs the command line of this process.
@@ -66,7 +70,7 @@ impl Cli {
     fn run(&self) -> Result<(), Fault> {
         crate::sys::raise_file_limit();
         let context = Context { root: self.root.clone() };
-        match &self.verb {
+        let done = match &self.verb {
             Verb::Mount(verb) => verb.run(&context),
             Verb::Umount(verb) => verb.run(&context),
             Verb::Load(verb) => verb.run(&context),
@@ -80,6 +84,32 @@ impl Cli {
             Verb::Check(verb) => verb.run(&context),
             Verb::Plan(verb) => verb.run(&context),
             Verb::Probe(verb) => verb.run(&context),
+            Verb::Sweep(verb) => verb.run(&context),
+        };
+        // Whatever became of it: a load that failed leaves most to delete.
+        let swept = self.verb.sweeping().map_or(Ok(()), |sweeping| sweeping.run(&context));
+        done.and(swept)
+    }
+}
+
+impl Verb {
+    /// How what this verb left is deleted; `None` where it changes nothing.
+    fn sweeping(&self) -> Option<Sweeping> {
+        match self {
+            Self::Mount(_)
+            | Self::Umount(_)
+            | Self::Load(_)
+            | Self::Tag(_)
+            | Self::Check(_)
+            | Self::Probe(_) => Some(Sweeping::Silently),
+            Self::Rm(verb) => Some(Sweeping::asked(verb.wait)),
+            Self::Prune(verb) => (!verb.dry_run).then(|| Sweeping::asked(verb.wait)),
+            Self::Images(_)
+            | Self::Layers(_)
+            | Self::Mounts(_)
+            | Self::Inspect(_)
+            | Self::Plan(_)
+            | Self::Sweep(_) => None,
         }
     }
 }

@@ -82,15 +82,14 @@ impl Store {
     }
 
     /// Starts a change. Changes that share run side by side; an exclusive one waits for all others, and `waiting` is
-    /// told whom it waits for. Makes the store where there is none, and removes what killed commands left.
+    /// told whom it waits for. Makes the store where there is none.
     pub fn change(&self, share: Share, waiting: &mut dyn FnMut(&[Holder])) -> Result<Change<'_>, Error> {
         if !self.layout.format().exists() {
             create(&self.layout).map_err(|e| self.explained(e))?;
         }
         let begin = |waiting: &mut dyn FnMut(&[Holder])| {
             let lock = Lock::take(&self.layout.locks().join(STORE_LOCK), share, waiting)?;
-            stage::sweep(&self.layout)?;
-            Ok(Change { store: self, stage: Stage::new(&self.layout)?, _lock: lock })
+            Ok(Change { store: self, _lock: lock, stage: Stage::new(&self.layout)? })
         };
         begin(waiting).map_err(|e| self.explained(e))
     }
@@ -100,7 +99,6 @@ impl Store {
     pub fn scratch(&self) -> Result<Scratch, Error> {
         let make = || {
             if self.layout.format().exists() {
-                stage::sweep(&self.layout)?;
                 let stage = Stage::new(&self.layout)?;
                 return Ok(Scratch { directory: self.layout.root().to_owned(), in_store: true, stage });
             }
@@ -159,8 +157,9 @@ const STORE_LOCK: &str = "store";
 #[must_use]
 pub struct Change<'a> {
     store: &'a Store,
-    stage: Stage,
+    // Given up before the stage: nobody is to wait while that is deleted.
     _lock: Lock,
+    stage: Stage,
 }
 
 impl Change<'_> {

@@ -3,6 +3,7 @@
 //! Every function is one system call, or the few that make one meaning; a failed one says what was called as
 //! strace(1) would print it. Knows nothing of layers, images or stores.
 
+pub mod background;
 pub mod caps;
 pub mod dir;
 pub mod filesystem;

@@ -35,9 +35,13 @@ impl Tag {
 /// Remove images or containers
 ///
 /// An image that has several names loses the one that is given; with its last name it goes, and with it the layers
-/// that no other image has. What is mounted, or what a container stands on, stays.
+/// that no other image has. What is mounted, or what a container stands on, stays. What is removed is gone at once; large
+/// trees are then deleted in the background.
 #[derive(Debug, Args)]
 pub(super) struct Rm {
+    /// Return only when the space is free again
+    #[arg(long)]
+    pub(super) wait: bool,
     /// Names or ids
     #[arg(required = true, value_name = "IMAGE|CONTAINER")]
     names: Vec<String>,
@@ -83,11 +87,16 @@ fn remove(context: &Context, name: &str) -> Result<(), Fault> {
 }
 
 /// Remove images without a name that nothing uses, and layers of no image
+///
+/// What is removed is gone at once; large trees are then deleted in the background.
 #[derive(Debug, Args)]
 pub(super) struct Prune {
     /// Only say what would be removed
     #[arg(short = 'n', long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
+    /// Return only when the space is free again, also that of earlier removals
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(super) wait: bool,
 }
 
 impl Prune {

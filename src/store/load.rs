@@ -13,7 +13,7 @@ use std::thread;
 use super::error::Error;
 use super::layout::DIFF;
 use super::record::{ImageLayer, ImageRecord, LayerRecord};
-use super::{Change, Own, now, private_dir};
+use super::{Change, Own, now, private_dir, stage};
 use crate::archive::{self, Archive};
 use crate::digest::Digest;
 use crate::layer::{self, Below, Buffers, Options, Summary, Unpacked};
@@ -24,6 +24,9 @@ use crate::sys::lock::Holder;
 
 /// How many layers are unpacked at once: two keep two processors busy, and more do not help (each has threads of its own).
 const AT_ONCE: usize = 2;
+
+/// How much larger than its blob a compressed layer often is. Where that much is not free, room is made first.
+const INFLATED: u64 = 4;
 
 /// What a load did.
 #[derive(Debug)]
@@ -115,8 +118,12 @@ impl Change<'_> {
             staged.push(self.stage_layer(at, blob, *chain_id, own)?);
         }
         if let Some(layer) = staged.first() {
-            let free = Filesystem::of(&layer.diff)?.free;
             let needed: u64 = staged.iter().map(|layer| layer.blob.size).sum();
+            if Filesystem::of(&layer.diff)?.free < needed.saturating_mul(INFLATED) {
+                // What cannot be deleted now may still leave room enough.
+                let _ = stage::sweep_now(self.layout(), waiting, &mut |_| {});
+            }
+            let free = Filesystem::of(&layer.diff)?.free;
             let largest = staged.iter().max_by_key(|layer| layer.blob.size).map_or(0, |layer| layer.at + 1);
             for layer in &mut staged {
                 (layer.lacking, layer.largest) = (needed.saturating_sub(free), largest);

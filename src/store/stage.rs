@@ -1,8 +1,9 @@
 //! Guards: what is half done vanishes unless it was moved into place.
 //!
 //! A stage is a directory in `staging/`, locked (flock(2)) as long as its process lives. What a command makes, it makes
-//! there, and renames it to where it belongs; what a command removes, it renames to there first. Whatever its end,
-//! the next command finds a stage that nobody holds, and removes it.
+//! there, and renames it to where it belongs; what a command removes, it renames to there, and so it is gone for all others
+//! at once. With its stage a command deletes what is small. What is large, and what a killed command left, is a stage that
+//! nobody holds: [`sweep`] deletes it, in the background, one process at a time.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use super::error::{Error, file};
 use super::layout::Layout;
 use crate::digest::hex;
 use crate::sys::dir::Dir;
-use crate::sys::lock::{Lock, Share};
+use crate::sys::lock::{Holder, Lock, Share};
 use crate::sys::{filesystem, tree};
 
 /// What a stage outside a store begins with.
@@ -37,7 +38,7 @@ impl Stage {
 
     /// Makes an empty stage in a directory that is no store, and removes those that killed commands left there.
     pub fn outside(folder: &Path) -> Result<Self, Error> {
-        sweep_folder(folder, OUTSIDE)?;
+        sweep_outside(folder)?;
         Self::make(folder, OUTSIDE)
     }
 
@@ -86,19 +87,50 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // What cannot be removed now, the next command's sweep removes, or its error names.
-        let _ = tree::remove(&self.staging, self.name.as_bytes());
+        // What is left, or cannot be removed now, a sweep removes, or its error names.
+        let mut small = Small::default();
+        let _ =
+            tree::remove_while(&self.staging, self.name.as_bytes(), &mut |dir, name| small.takes(dir, name));
     }
 }
 
-/// Removes the stages of commands that were killed.
-pub fn sweep(layout: &Layout) -> Result<(), Error> {
-    sweep_folder(&layout.staging(), "")
+/// How much a command deletes itself: what takes no longer than starting another process does.
+#[derive(Default)]
+struct Small {
+    entries: u32,
+    bytes: u64,
+}
+
+impl Small {
+    const ENTRIES: u32 = 128;
+    const BYTES: u64 = 8 << 20;
+
+    /// Counts `name` in `dir`, and says whether this is still little.
+    fn takes(&mut self, dir: &Dir, name: &[u8]) -> bool {
+        self.entries += 1;
+        if let Ok(Some(stat)) = dir.stat(name) {
+            // st_blocks has 512 bytes each, whatever the filesystem's are (stat(2)).
+            self.bytes += u64::try_from(stat.st_blocks).unwrap_or_default() * 512;
+        }
+        self.entries <= Self::ENTRIES && self.bytes <= Self::BYTES
+    }
+}
+
+/// Whether there is something for [`sweep`] to delete.
+pub fn needs_sweep(layout: &Layout) -> Result<bool, Error> {
+    Ok(layout.staging().exists() && has_abandoned(&Dir::open(&layout.staging())?)?)
 }
 
 /// Removes what [`Stage::outside`] left in a directory that is to become a store.
 pub(super) fn sweep_outside(folder: &Path) -> Result<(), Error> {
-    sweep_folder(folder, OUTSIDE)
+    let folder = Dir::open(folder)?;
+    for name in folder.names()?.iter().filter(|name| is_outside(name)) {
+        let Ok(dir) = folder.open_dir(name) else { continue };
+        if let Some(_abandoned) = Lock::try_take(&dir, Share::Exclusive)? {
+            tree::remove(&folder, name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a name is that of a stage outside a store.
@@ -106,16 +138,53 @@ pub(super) fn is_outside(name: &[u8]) -> bool {
     name.starts_with(OUTSIDE.as_bytes())
 }
 
-fn sweep_folder(folder: &Path, prefix: &str) -> Result<(), Error> {
-    let staging = Dir::open(folder)?;
-    let ours = |name: &Vec<u8>| name.starts_with(prefix.as_bytes());
-    for name in staging.names()?.into_iter().filter(ours) {
-        let Ok(dir) = staging.open_dir(&name) else { continue };
-        if let Some(_abandoned) = Lock::try_take(&dir, Share::Exclusive)? {
-            tree::remove(&staging, &name)?;
-        }
+/// Deletes the stages that nobody holds. Where another process is at it, that one does it.
+pub fn sweep(layout: &Layout) -> Result<(), Error> {
+    let staging = Dir::open(&layout.staging())?;
+    // Looked at again when the lock is free: whoever left something until then saw this process at it.
+    while has_abandoned(&staging)? {
+        let Some(_alone) = Lock::try_take(staging.open_dir(b".")?, Share::Exclusive)? else { break };
+        delete_abandoned(&staging, &mut |_| {})?;
     }
     Ok(())
+}
+
+/// The same, but waits until all is gone that anybody has left so far. `told` is told how many names were deleted.
+pub fn sweep_now(
+    layout: &Layout,
+    waiting: &mut dyn FnMut(&[Holder]),
+    told: &mut dyn FnMut(u64),
+) -> Result<(), Error> {
+    let staging = Dir::open(&layout.staging())?;
+    let _alone = Lock::take_of(&staging, Share::Exclusive, waiting)?;
+    delete_abandoned(&staging, told)
+}
+
+fn delete_abandoned(staging: &Dir, told: &mut dyn FnMut(u64)) -> Result<(), Error> {
+    let mut deleted = 0;
+    let mut failed = Ok(());
+    for name in staging.names()? {
+        let Ok(dir) = staging.open_dir(&name) else { continue };
+        let Some(_abandoned) = Lock::try_take(&dir, Share::Exclusive)? else { continue };
+        let all = tree::remove_while(staging, &name, &mut |_, _| {
+            deleted += 1;
+            told(deleted);
+            true
+        });
+        // One tree that cannot be removed keeps no other.
+        failed = failed.and(all.map(|_| ()));
+    }
+    Ok(failed?)
+}
+
+fn has_abandoned(staging: &Dir) -> Result<bool, Error> {
+    for name in staging.names()? {
+        let Ok(dir) = staging.open_dir(&name) else { continue };
+        if Lock::try_take(&dir, Share::Exclusive)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]
@@ -163,9 +232,45 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let layout = layout(scratch.path());
         let held = Stage::new(&layout).unwrap();
+        assert!(!needs_sweep(&layout).unwrap());
         fs::create_dir_all(layout.staging().join("of-a-killed-command/diff/etc")).unwrap();
+        assert!(needs_sweep(&layout).unwrap());
         sweep(&layout).unwrap();
         assert_eq!(entries(&layout.staging()), 1);
         assert!(held.path().exists());
+        assert!(!needs_sweep(&layout).unwrap());
+    }
+
+    #[test]
+    fn what_is_large_is_left_to_a_sweep() {
+        let scratch = tempfile::tempdir().unwrap();
+        let layout = layout(scratch.path());
+        let stage = Stage::new(&layout).unwrap();
+        let tree = stage.fresh();
+        fs::create_dir(&tree).unwrap();
+        for nr in 0..=Small::ENTRIES {
+            fs::write(tree.join(nr.to_string()), "").unwrap();
+        }
+        drop(stage);
+        assert_eq!(entries(&layout.staging()), 1);
+        assert!(needs_sweep(&layout).unwrap());
+        let mut deleted = 0;
+        sweep_now(&layout, &mut |_| panic!("nobody has it"), &mut |count| deleted = count).unwrap();
+        assert!(deleted > 0);
+        assert_eq!(entries(&layout.staging()), 0);
+    }
+
+    #[test]
+    fn two_sweeps_at_once_are_one() {
+        let scratch = tempfile::tempdir().unwrap();
+        let layout = layout(scratch.path());
+        let staging = Dir::open(&layout.staging()).unwrap();
+        let other = Lock::try_take(&staging, Share::Exclusive).unwrap();
+        fs::create_dir(layout.staging().join("of-a-killed-command")).unwrap();
+        sweep(&layout).unwrap();
+        assert_eq!(entries(&layout.staging()), 1);
+        drop((other, staging));
+        sweep(&layout).unwrap();
+        assert_eq!(entries(&layout.staging()), 0);
     }
 }

@@ -7,6 +7,7 @@ use rustix::fs::{self, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::CallFailed;
+use super::dir::Dir;
 
 /// Who else may hold the lock at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,11 +33,7 @@ impl Lock {
             let fd = open(path)?;
             if !try_flock(&fd, share)? {
                 waiting(&holders(&fd));
-                let operation = match share {
-                    Share::Shared => FlockOperation::LockShared,
-                    Share::Exclusive => FlockOperation::LockExclusive,
-                };
-                fs::flock(&fd, operation).map_err(|e| CallFailed::new(format!("flock({path:?})"), e))?;
+                flock(&fd, share)?;
             }
             // Whoever held it may have removed the file meanwhile: then the lock is nobody else's any more.
             if is_still(&fd, path) {
@@ -51,11 +48,31 @@ impl Lock {
         Ok((try_flock(&fd, share)? && is_still(&fd, path)).then_some(Self { _fd: fd }))
     }
 
-    /// Takes the lock of the file or directory `fd` if nobody has it.
+    /// Takes the lock of the directory `dir`, and waits for it as [`Lock::take`] does.
+    pub fn take_of(dir: &Dir, share: Share, waiting: &mut dyn FnMut(&[Holder])) -> Result<Self, CallFailed> {
+        // Opened anew: a lock belongs to all copies of a handle together, and lasts as long as one of them (flock(2)).
+        let fd =
+            rustix::io::fcntl_dupfd_cloexec(dir.open_dir(b".")?, 0).map_err(|e| CallFailed::new("dup", e))?;
+        if !try_flock(&fd, share)? {
+            waiting(&holders(&fd));
+            flock(&fd, share)?;
+        }
+        Ok(Self { _fd: fd })
+    }
+
+    /// Takes the lock of the file or directory `fd` if nobody has it. It lasts until both this and `fd` are dropped.
     pub fn try_take(fd: impl AsFd, share: Share) -> Result<Option<Self>, CallFailed> {
         let fd = rustix::io::fcntl_dupfd_cloexec(fd, 0).map_err(|e| CallFailed::new("dup", e))?;
         Ok(try_flock(&fd, share)?.then_some(Self { _fd: fd }))
     }
+}
+
+fn flock(fd: &OwnedFd, share: Share) -> Result<(), CallFailed> {
+    let operation = match share {
+        Share::Shared => FlockOperation::LockShared,
+        Share::Exclusive => FlockOperation::LockExclusive,
+    };
+    fs::flock(fd, operation).map_err(|e| CallFailed::new("flock", e))
 }
 
 fn open(path: &Path) -> Result<OwnedFd, CallFailed> {

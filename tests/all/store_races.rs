@@ -12,10 +12,6 @@ fn slow() -> Image {
     image("slow").layer(&layer().file("base", "b")).layer(&files)
 }
 
-fn staged(scene: &Scene) -> usize {
-    fs::read_dir(scene.store().join("staging")).map_or(0, Iterator::count)
-}
-
 fn start(scene: &Scene, words: &[&str]) -> Child {
     scene.command(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("ovlctl starts")
 }
@@ -24,10 +20,10 @@ fn start(scene: &Scene, words: &[&str]) -> Child {
 fn killed_midway(scene: &Scene) -> bool {
     let mut load = start(scene, &["load", "slow.tar"]);
     loop {
-        if staged(scene) > 0 {
+        if !scene.staged().is_empty() {
             load.kill().expect("it is ours");
             let killed = !load.wait().expect("it is ours").success();
-            return killed && staged(scene) > 0;
+            return killed && !scene.staged().is_empty();
         }
         if load.try_wait().expect("it is ours").is_some() {
             return false;
@@ -41,7 +37,7 @@ fn what_a_killed_load_left_is_swept_by_the_next_command() {
     scene.save("slow.tar", &slow());
     assert!((0..20).any(|_| killed_midway(&scene)), "no load was killed while it unpacked");
     scene.run("load slow.tar").succeeds();
-    assert_eq!(staged(&scene), 0);
+    scene.swept();
     assert_eq!(scene.kept_layers().len(), 2);
     let links = fs::read_dir(scene.store().join("overlay2/l")).unwrap().count();
     assert_eq!(links, 2, "links that lead nowhere");
@@ -56,7 +52,7 @@ fn layer_in_the_making_is_not_swept_by_another_command() {
     scene.save("slow.tar", &slow());
     scene.save("x.tar", &image("x").layer(&layer().file("a", "1")));
     let mut load = start(&scene, &["load", "slow.tar"]);
-    while staged(&scene) == 0 && load.try_wait().unwrap().is_none() {}
+    while scene.staged().is_empty() && load.try_wait().unwrap().is_none() {}
     scene.run("load x.tar").succeeds();
     scene.run("prune").succeeds();
     assert!(load.wait().unwrap().success(), "a load was disturbed");
@@ -107,7 +103,7 @@ fn killed_mount_leaves_no_container_that_is_half_there() {
     scene.save("slow.tar", &slow());
     scene.mkdir("root");
     let mut mount = start(&scene, &["mount", "--name", "box", "slow.tar", "root"]);
-    while staged(&scene) == 0 && mount.try_wait().unwrap().is_none() {}
+    while scene.staged().is_empty() && mount.try_wait().unwrap().is_none() {}
     mount.kill().unwrap();
     mount.wait().unwrap();
     if scene.mounts().is_empty() {

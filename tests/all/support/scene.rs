@@ -9,6 +9,8 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
@@ -216,7 +218,18 @@ impl Scene {
         text.replace(&format!("{dir}/store"), "[STORE]").replace(&*dir, "[DIR]")
     }
 
-    fn staged(&self) -> Vec<PathBuf> {
+    /// Waits until the background has deleted what was removed.
+    #[track_caller]
+    pub(crate) fn swept(&self) {
+        let begun = Instant::now();
+        while !self.staged().is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "nobody deletes {:?}", self.staged());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Returns what of the store is being made or deleted.
+    pub(crate) fn staged(&self) -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(self.store().join("staging")) else { return Vec::new() };
         entries.map(|entry| entry.expect("readdir").path()).collect()
     }
@@ -238,14 +251,14 @@ impl Drop for Scene {
                 assert_eq!(outcome.code, Some(0), "{words}: {}{}", outcome.said.stdout, outcome.said.stderr);
             }
         }
-        let (left, staged) = (self.overlays(), self.staged());
+        let left = self.overlays();
         for target in self.mounts().iter().rev() {
             // A scene that failed may have anything here; the directory's removal tells of what stays.
             let _ = unmount(target, UnmountFlags::DETACH);
         }
         if !failed {
             assert_eq!(left, Vec::<PathBuf>::new(), "mounts that `umount --all` left");
-            assert_eq!(staged, Vec::<PathBuf>::new(), "the store's staging area is not empty");
+            self.swept();
         }
     }
 }

@@ -1,0 +1,80 @@
+//! What removed layers and containers leave is deleted after the command: by another process, or by this one.
+
+use std::ffi::OsStr;
+
+use clap::Args;
+
+use super::fault::{self, Fault, Progress};
+use super::{Context, waiting};
+use crate::store::{self, stage};
+use crate::sys::background;
+use crate::sys::caps::{self, TO_EXTRACT};
+
+/// What the process is called that goes on in the background.
+const NAME: &str = "ovlctl";
+
+/// Delete what was removed: other commands start this, in the background
+#[derive(Debug, Args)]
+pub(super) struct Sweep {}
+
+impl Sweep {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        background::stand_back(NAME);
+        caps::drop_all_but(TO_EXTRACT);
+        let store = context.store()?;
+        stage::sweep(store.layout()).map_err(|e| failed(context, e))
+    }
+}
+
+/// How a command deletes what it left, and what killed ones did.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Sweeping {
+    /// In the background.
+    Silently,
+    /// In the background, and the user is told: that is what the command was for.
+    Told,
+    /// Before the command ends.
+    Waited,
+}
+
+impl Sweeping {
+    /// What `--wait` means.
+    pub(super) fn asked(wait: bool) -> Self {
+        if wait { Self::Waited } else { Self::Told }
+    }
+
+    pub(super) fn run(self, context: &Context) -> Result<(), Fault> {
+        match self {
+            Self::Waited => now(context),
+            Self::Silently | Self::Told => {
+                if start(context) && matches!(self, Self::Told) {
+                    fault::say("deleted in the background: `ovlctl prune --wait` waits for it");
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Starts a process that deletes what there is to delete. Where that cannot be, the next command tries again.
+fn start(context: &Context) -> bool {
+    let Ok(store) = context.open_store() else { return false };
+    let sweep = ["--root".as_ref(), store.layout().root().as_os_str(), OsStr::new("sweep")];
+    stage::needs_sweep(store.layout()).unwrap_or(false) && background::start(NAME, &sweep).is_ok()
+}
+
+fn now(context: &Context) -> Result<(), Fault> {
+    let store = context.store()?;
+    if !store.layout().staging().exists() {
+        return Ok(());
+    }
+    let mut progress = Progress::new();
+    let mut told = |deleted: u64| progress.show(|| format!("deleting: {deleted} files"));
+    let swept = stage::sweep_now(store.layout(), &mut waiting(), &mut told);
+    drop(progress);
+    swept.map_err(|e| failed(context, e))
+}
+
+fn failed(context: &Context, error: store::Error) -> Fault {
+    Fault::new("delete", format!("what was removed from {}", context.root.display()), error)
+}
