@@ -3,6 +3,7 @@
 //! Data goes to stdout (`print`), talk to stderr (`fault`). Nothing here decides what a layer, a store or a mount is.
 
 mod check;
+mod df;
 mod fault;
 mod images;
 mod inspect;
@@ -50,6 +51,7 @@ enum Verb {
     Rm(remove::Rm),
     Prune(remove::Prune),
     Check(check::Check),
+    Df(df::Df),
     Plan(mount::Plan),
     Probe(probe::Probe),
     #[command(hide = true)]
@@ -82,6 +84,7 @@ impl Cli {
             Verb::Rm(verb) => verb.run(&context),
             Verb::Prune(verb) => verb.run(&context),
             Verb::Check(verb) => verb.run(&context),
+            Verb::Df(verb) => verb.run(&context),
             Verb::Plan(verb) => verb.run(&context),
             Verb::Probe(verb) => verb.run(&context),
             Verb::Sweep(verb) => verb.run(&context),
@@ -108,6 +111,7 @@ impl Verb {
             | Self::Layers(_)
             | Self::Mounts(_)
             | Self::Inspect(_)
+            | Self::Df(_)
             | Self::Plan(_)
             | Self::Sweep(_) => None,
         }

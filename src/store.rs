@@ -33,6 +33,7 @@ pub mod load;
 pub mod prune;
 pub mod record;
 pub mod stage;
+pub mod usage;
 
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;

@@ -39,14 +39,24 @@ pub(super) fn rows<R: Serialize>(
         return json(&rows);
     }
     if listing.quiet {
-        return rows.iter().try_for_each(|row| line(&name(row)));
+        return lines(&rows.iter().map(name).collect::<Vec<_>>());
     }
+    table(columns, !listing.no_headings, rows)
+}
+
+/// Prints a table, with a line of headings or without.
+pub(super) fn table<R>(columns: &[Column<R>], headings: bool, rows: &[R]) -> Result<(), Fault> {
     let mut table: Vec<Vec<String>> = Vec::new();
-    if !listing.no_headings {
+    if headings {
         table.push(columns.iter().map(|Column(heading, _)| (*heading).to_owned()).collect());
     }
     table.extend(rows.iter().map(|row| columns.iter().map(|Column(_, cell)| cell(row)).collect()));
-    align(&table).iter().try_for_each(|text| line(text))
+    lines(&align(&table))
+}
+
+/// Prints lines, with one write.
+fn lines(lines: &[String]) -> Result<(), Fault> {
+    if lines.is_empty() { Ok(()) } else { line(&lines.join("\n")) }
 }
 
 /// Prints tables below each other, each under its heading, with columns of one width.

@@ -191,6 +191,11 @@ impl Change<'_> {
     }
 }
 
+/// Whether what a container changes is in the store.
+pub(super) fn is_on_disk(container: &ContainerRecord) -> bool {
+    matches!(container.upper, Upper::Store)
+}
+
 fn lock_name(container: &str) -> String {
     format!("container-{container}")
 }

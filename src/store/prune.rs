@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::error::{Error, file};
 use super::images::Image;
 use super::layers::{gone, names_in};
-use super::record::{ImageRecord, LayerRecord};
+use super::record::{ContainerRecord, ImageRecord, LayerRecord};
 use super::{Change, STORE_LOCK, Store};
 use crate::archive::name;
 use crate::digest::Digest;
@@ -47,15 +47,25 @@ pub enum Removed {
 impl Store {
     /// Finds what nothing needs. `mounted` are the ids of images and containers that mounts show.
     pub fn garbage(&self, mounted: &BTreeSet<String>) -> Result<Garbage, Error> {
-        let used: BTreeSet<Digest> = self.containers()?.iter().map(|container| container.image).collect();
-        let needless = |image: &Image| {
+        self.garbage_of(&self.images()?, &self.containers()?, mounted)
+    }
+
+    /// The same of all images and containers, which were read before.
+    pub(super) fn garbage_of(
+        &self,
+        images: &[Image],
+        containers: &[ContainerRecord],
+        mounted: &BTreeSet<String>,
+    ) -> Result<Garbage, Error> {
+        let used: BTreeSet<Digest> = containers.iter().map(|container| container.image).collect();
+        let needless = |image: &&Image| {
             image.names.is_empty()
                 && !used.contains(&image.record.id)
                 && !mounted.contains(&image.record.id.hex())
         };
-        let (images, kept): (Vec<Image>, Vec<Image>) = self.images()?.into_iter().partition(needless);
-        let layers = self.layers_but_of(&kept)?;
-        Ok(Garbage { images: images.into_iter().map(|image| image.record).collect(), layers })
+        let (needless, kept): (Vec<&Image>, Vec<&Image>) = images.iter().partition(needless);
+        let layers = self.layers_but_of(kept)?;
+        Ok(Garbage { images: needless.into_iter().map(|image| image.record.clone()).collect(), layers })
     }
 
     /// Returns who needs an image, in words.
@@ -71,9 +81,12 @@ impl Store {
 
     /// Returns the layers that none of `images` has, each before the one that it stands on: a command that is killed while
     /// it removes them must leave none that stands on nothing.
-    fn layers_but_of(&self, images: &[Image]) -> Result<Vec<LayerRecord>, Error> {
+    fn layers_but_of<'a>(
+        &self,
+        images: impl IntoIterator<Item = &'a Image>,
+    ) -> Result<Vec<LayerRecord>, Error> {
         let needed: BTreeSet<Digest> =
-            images.iter().flat_map(|image| &image.record.layers).map(|layer| layer.chain_id).collect();
+            images.into_iter().flat_map(|image| &image.record.layers).map(|layer| layer.chain_id).collect();
         let mut others = BTreeMap::new();
         for chain_id in self.chain_ids()?.iter().filter(|chain_id| !needed.contains(chain_id)) {
             others.extend(self.layer(chain_id)?.map(|layer| (*chain_id, layer)));

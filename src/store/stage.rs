@@ -13,7 +13,7 @@ use super::error::{Error, file};
 use super::layout::Layout;
 use crate::digest::hex;
 use crate::sys::dir::Dir;
-use crate::sys::lock::{Holder, Lock, Share};
+use crate::sys::lock::{self, Holder, Lock, Share};
 use crate::sys::{filesystem, tree};
 
 /// What a stage outside a store begins with.
@@ -136,6 +136,18 @@ pub(super) fn sweep_outside(folder: &Path) -> Result<(), Error> {
 /// Whether a name is that of a stage outside a store.
 pub(super) fn is_outside(name: &[u8]) -> bool {
     name.starts_with(OUTSIDE.as_bytes())
+}
+
+/// Whether what was removed is being deleted, or waits for it. Looks without taking a lock, for information only.
+pub fn is_deleting(layout: &Layout) -> Result<bool, Error> {
+    if !layout.staging().exists() {
+        return Ok(false);
+    }
+    let staging = Dir::open(&layout.staging())?;
+    let names = staging.names()?;
+    let mut stages = names.iter().filter_map(|name| staging.open_dir(name).ok());
+    Ok(!names.is_empty()
+        && (lock::is_held(&staging)? || stages.any(|stage| !lock::is_held(&stage).unwrap_or(true))))
 }
 
 /// Deletes the stages that nobody holds. Where another process is at it, that one does it.

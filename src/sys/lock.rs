@@ -67,6 +67,11 @@ impl Lock {
     }
 }
 
+/// Whether somebody has the lock of a directory, as far as /proc/locks tells. Takes it from nobody meanwhile.
+pub fn is_held(dir: &Dir) -> Result<bool, CallFailed> {
+    Ok(!holders_of(dir.stat_self()?.st_ino).is_empty())
+}
+
 fn flock(fd: &OwnedFd, share: Share) -> Result<(), CallFailed> {
     let operation = match share {
         Share::Shared => FlockOperation::LockShared,
@@ -112,9 +117,12 @@ pub struct Holder {
 /// Returns who holds a lock on the file, as /proc/locks tells.
 fn holders(fd: &OwnedFd) -> Vec<Holder> {
     let Ok(stat) = fs::fstat(fd) else { return Vec::new() };
+    holders_of(stat.st_ino).into_iter().map(|pid| Holder { pid, command: command_of(pid) }).collect()
+}
+
+fn holders_of(inode: u64) -> Vec<u32> {
     let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
-    let pids = holders_of_inode(&locks, stat.st_ino);
-    pids.into_iter().map(|pid| Holder { pid, command: command_of(pid) }).collect()
+    holders_of_inode(&locks, inode)
 }
 
 /// Reads /proc/locks: `1: FLOCK  ADVISORY  WRITE 4242 fe:00:131090 0 EOF`. The device is left out of the comparison:

@@ -1,7 +1,10 @@
-//! Whole directory trees: removing one.
+//! Whole directory trees: removing one, and counting what is in it.
+
+use std::collections::HashSet;
+use std::rc::Rc;
 
 use super::CallFailed;
-use super::dir::Dir;
+use super::dir::{self, Dir, FileType};
 use rustix::io::Errno;
 
 /// How many directories are held open at once; deeper ones are moved up before they are emptied.
@@ -99,6 +102,31 @@ fn is_directory_left(dir: &Dir, name: &[u8]) -> Result<bool, CallFailed> {
     }
 }
 
+/// Returns how many bytes the files below `top` hold: each inode once, and not what is mounted there. What vanishes
+/// meanwhile counts or does not.
+pub fn size(top: &Dir) -> Result<u64, CallFailed> {
+    let device = top.stat_self()?.st_dev;
+    let mut linked = HashSet::new();
+    let mut bytes = 0;
+    // A directory stays open as long as one in it has yet to be looked into: no more are than the tree is deep.
+    let mut left = vec![(Rc::new(top.again()?), b".".to_vec())];
+    while let Some((parent, name)) = left.pop() {
+        let dir = match parent.open_dir(&name) {
+            Err(failed) if failed.errno == Errno::NOENT => continue,
+            dir => Rc::new(dir?),
+        };
+        for name in dir.names()? {
+            let Some(stat) = dir.stat(&name)?.filter(|stat| stat.st_dev == device) else { continue };
+            if dir::kind(&stat) == FileType::Directory {
+                left.push((Rc::clone(&dir), name));
+            } else if stat.st_nlink < 2 || linked.insert(stat.st_ino) {
+                bytes += u64::try_from(stat.st_size).unwrap_or_default();
+            }
+        }
+    }
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,5 +171,15 @@ mod tests {
         assert!(scratch.path().join("directory").exists());
         remove(&parent, b"directory").unwrap();
         assert_eq!(parent.names().unwrap(), Vec::<Vec<u8>>::new());
+    }
+
+    #[test]
+    fn a_file_of_two_names_counts_once() {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::create_dir_all(scratch.path().join("a/b")).unwrap();
+        fs::write(scratch.path().join("a/b/file"), "12345").unwrap();
+        fs::hard_link(scratch.path().join("a/b/file"), scratch.path().join("again")).unwrap();
+        fs::write(scratch.path().join("a/other"), "678").unwrap();
+        assert_eq!(size(&Dir::open(scratch.path()).unwrap()).unwrap(), 8);
     }
 }

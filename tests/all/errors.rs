@@ -112,8 +112,8 @@ fn usage_is_2() {
 fn help_names_verbs_and_exit_codes() {
     let help = Scene::new().run("--help").succeeds().stdout;
     for verb in [
-        "mount", "umount", "load", "images", "layers", "mounts", "inspect", "tag", "rm", "prune", "plan",
-        "probe",
+        "mount", "umount", "load", "images", "layers", "mounts", "inspect", "tag", "rm", "prune", "check",
+        "df", "plan", "probe",
     ] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(verb)), "{verb} is not in:\n{help}");
     }

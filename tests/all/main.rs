@@ -20,6 +20,7 @@ mod rules_structure; // order, parents, hard links, links in the way
 mod rules_whiteouts; // what `.wh.` files remove
 
 // What is kept.
+mod df; // what takes how much, and what pruning frees
 mod removal; // what is removed is gone at once, and soon deleted
 mod store; // the overlay2 tree, layers that are shared, names
 mod store_races; // killed commands, commands at once

@@ -1,0 +1,228 @@
+//! `df`: what takes how much room, and what pruning would free.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::Context;
+use super::fault::{self, Fault};
+use super::print::{self, Column};
+use crate::digest::Digest;
+use crate::mount::container;
+use crate::store::images::Image;
+use crate::store::record::Upper;
+use crate::store::usage::{ContainerUsage, Count, ImageUsage, LayerUsage, Total, Usage};
+
+/// Show what takes how much room
+///
+/// SIZE is what the files hold. SHARED is in layers that other images have too, UNIQUE is what goes when that one is
+/// removed, PRUNABLE what `prune` would free. The last line counts each layer once.
+#[derive(Debug, Args)]
+pub(super) struct Df {
+    /// Print JSON: one object; fields are only ever added
+    #[arg(long)]
+    json: bool,
+    /// List layers too, not only those that no image has
+    #[arg(long, conflicts_with = "json")]
+    layers: bool,
+    /// Count what containers have changed: looks at each of their files
+    #[arg(long)]
+    containers: bool,
+    /// Leave out the line of headings
+    #[arg(long, conflicts_with = "json")]
+    no_headings: bool,
+}
+
+/// What `df --json` prints.
+#[derive(Debug, Serialize)]
+struct Report {
+    images: Vec<ImageRow>,
+    layers: Vec<LayerRow>,
+    containers: Vec<ContainerRow>,
+    total: TotalRow,
+}
+
+#[derive(Debug, Serialize)]
+struct ImageRow {
+    names: Vec<String>,
+    id: Digest,
+    layers: usize,
+    size: u64,
+    shared: u64,
+    unique: u64,
+    prunable: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct LayerRow {
+    chain_id: Digest,
+    diff_id: Digest,
+    size: u64,
+    images: usize,
+    prunable: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct ContainerRow {
+    name: String,
+    id: String,
+    image_id: Digest,
+    /// Where its changes go: `store`, `tmpfs`, or the user's directory.
+    upper: String,
+    size: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct TotalRow {
+    size: u64,
+    shared: u64,
+    unique: u64,
+    prunable: u64,
+    deleting: bool,
+}
+
+/// A row of the table; what is not known of it is empty.
+#[derive(Debug)]
+struct Row {
+    kind: &'static str,
+    name: String,
+    size: Option<u64>,
+    shared: Option<u64>,
+    unique: Option<u64>,
+    prunable: Option<u64>,
+}
+
+const COLUMNS: &[Column<Row>] = &[
+    Column("KIND", |row| row.kind.to_owned()),
+    Column("NAME", |row| row.name.clone()),
+    Column("SIZE", |row| size(row.size)),
+    Column("SHARED", |row| size(row.shared)),
+    Column("UNIQUE", |row| size(row.unique)),
+    Column("PRUNABLE", |row| size(row.prunable)),
+];
+
+fn size(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "-".to_owned(), print::size)
+}
+
+impl Df {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        let store = context.store()?;
+        let object = || format!("the usage of {}", context.root.display());
+        let mounted = container::mounted_ids().map_err(|e| Fault::new("tell", object(), e))?;
+        let count = if self.containers { Count::Containers } else { Count::Records };
+        let usage = store.usage(&mounted, count).map_err(|e| Fault::new("tell", object(), e))?;
+        if self.json {
+            return print::json(&Report::from(&usage));
+        }
+        print::table(COLUMNS, !self.no_headings, &self.rows(&usage))?;
+        if usage.total.deleting {
+            fault::say("what was removed is still being deleted: `ovlctl prune --wait` waits for it");
+        }
+        if usage.containers.iter().any(|c| c.size.is_none() && matches!(c.container.upper, Upper::Store)) {
+            fault::say("changes of containers are not counted: `ovlctl df --containers` does");
+        }
+        Ok(())
+    }
+
+    fn rows(&self, usage: &Usage) -> Vec<Row> {
+        let layers = usage.layers.iter().filter(|layer| self.layers || layer.images == 0);
+        let mut rows: Vec<Row> = usage.images.iter().map(Row::image).collect();
+        rows.extend(layers.map(Row::layer));
+        rows.extend(usage.containers.iter().map(Row::container));
+        rows.push(Row::total(usage));
+        rows
+    }
+}
+
+impl Row {
+    fn image(usage: &ImageUsage) -> Self {
+        let Image { record, names } = &usage.image;
+        Self {
+            kind: "image",
+            name: if names.is_empty() { record.id.short() } else { names.join(",") },
+            size: Some(record.size()),
+            shared: Some(usage.shared),
+            unique: Some(usage.unique),
+            prunable: Some(usage.prunable),
+        }
+    }
+
+    fn layer(layer: &LayerUsage) -> Self {
+        Self {
+            kind: "layer",
+            name: layer.chain_id.short(),
+            size: Some(layer.size),
+            shared: Some(if layer.images > 1 { layer.size } else { 0 }),
+            unique: Some(if layer.images == 1 { layer.size } else { 0 }),
+            prunable: Some(if layer.prunable { layer.size } else { 0 }),
+        }
+    }
+
+    fn container(usage: &ContainerUsage) -> Self {
+        let name = usage.container.name.clone();
+        Self {
+            kind: "container",
+            name,
+            size: usage.size,
+            shared: None,
+            unique: usage.size,
+            prunable: usage.size.map(|_| 0),
+        }
+    }
+
+    fn total(Usage { images, layers, containers, total }: &Usage) -> Self {
+        let count = |of: usize, what| format!("{of} {what}{}", if of == 1 { "" } else { "s" });
+        let counts = [
+            count(images.len(), "image"),
+            count(layers.len(), "layer"),
+            count(containers.len(), "container"),
+        ];
+        Self {
+            kind: "total",
+            name: counts.join(", "),
+            size: Some(total.size),
+            shared: Some(total.shared),
+            unique: Some(total.unique),
+            prunable: Some(total.prunable),
+        }
+    }
+}
+
+impl From<&Usage> for Report {
+    fn from(usage: &Usage) -> Self {
+        let image = |ImageUsage { image, shared, unique, prunable }: &ImageUsage| ImageRow {
+            names: image.names.clone(),
+            id: image.record.id,
+            layers: image.record.layers.len(),
+            size: image.record.size(),
+            shared: *shared,
+            unique: *unique,
+            prunable: *prunable,
+        };
+        let layer = |layer: &LayerUsage| LayerRow {
+            chain_id: layer.chain_id,
+            diff_id: layer.diff_id,
+            size: layer.size,
+            images: layer.images,
+            prunable: layer.prunable,
+        };
+        let container = |ContainerUsage { container, size }: &ContainerUsage| ContainerRow {
+            name: container.name.clone(),
+            id: container.id.clone(),
+            image_id: container.image,
+            upper: match &container.upper {
+                Upper::Store => "store".to_owned(),
+                Upper::Tmpfs { .. } => "tmpfs".to_owned(),
+                Upper::At { upper, .. } => upper.path().display().to_string(),
+            },
+            size: *size,
+        };
+        let Total { size, shared, unique, prunable, deleting } = usage.total;
+        Self {
+            images: usage.images.iter().map(image).collect(),
+            layers: usage.layers.iter().map(layer).collect(),
+            containers: usage.containers.iter().map(container).collect(),
+            total: TotalRow { size, shared, unique, prunable, deleting },
+        }
+    }
+}
