@@ -166,8 +166,9 @@ impl StoredPath {
     }
 }
 
-/// What a record is wrapped in on disk.
-#[derive(Serialize, Deserialize)]
+/// What a record is wrapped in on disk. Not for reading: `flatten` keeps all of a record as values first, which takes
+/// longer than the rest.
+#[derive(Serialize)]
 struct Formatted<T> {
     format: u32,
     #[serde(flatten)]
@@ -204,7 +205,7 @@ pub fn read<T: for<'a> Deserialize<'a>>(text: &[u8]) -> Result<T, Unreadable> {
     if format > FORMAT {
         return Err(Unreadable::Later(format));
     }
-    Ok(serde_json::from_slice::<Formatted<T>>(text)?.record)
+    Ok(serde_json::from_slice(text)?)
 }
 
 #[cfg(test)]
