@@ -11,6 +11,19 @@ use sha2::{Digest as _, Sha256};
 
 const PREFIX: &str = "sha256:";
 
+/// What each byte is worth as a lower-case hex digit.
+const VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < DIGITS.len() {
+        values[DIGITS[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+const NO_DIGIT: u8 = 0x80;
+
 /// A sha256 digest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -36,21 +49,18 @@ impl Digest {
 
     /// Reads 64 lower-case hex digits, without `sha256:` before them.
     pub fn from_hex(hex: &str) -> Result<Self, NotADigest> {
-        let wrong = || NotADigest::NotHex(hex.to_owned());
-        let digit = |c: u8| match c {
-            b'0'..=b'9' => Ok(c - b'0'),
-            b'a'..=b'f' => Ok(c - b'a' + 10),
-            0..=b'/' | b':'..=b'`' | b'g'..=u8::MAX => Err(wrong()),
-        };
-        let text = hex.as_bytes();
-        if text.len() != 64 {
-            return Err(wrong());
-        }
         let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-            *byte = (digit(pair[0])? << 4) | digit(pair[1])?;
+        let mut seen = 0;
+        for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+            let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+            *byte = (high << 4) | (low & 15);
+            seen |= high | low;
         }
-        Ok(Self(bytes))
+        if hex.len() == 64 && seen < NO_DIGIT {
+            Ok(Self(bytes))
+        } else {
+            Err(NotADigest::NotHex(hex.to_owned()))
+        }
     }
 
     /// Returns the 64 hex digits.
@@ -113,7 +123,6 @@ impl TryFrom<String> for Digest {
 /// Returns bytes as lower-case hex digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digits = |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from(DIGITS[usize::from(digit)]));
     bytes.iter().flat_map(digits).collect()
 }

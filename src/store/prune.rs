@@ -1,7 +1,7 @@
 //! Giving space back: what goes with an image, and what nothing needs any more.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::error::{Error, file};
 use super::images::Image;
@@ -85,7 +85,7 @@ impl Store {
         &self,
         images: impl IntoIterator<Item = &'a Image>,
     ) -> Result<Vec<LayerRecord>, Error> {
-        let needed: BTreeSet<Digest> =
+        let needed: HashSet<Digest> =
             images.into_iter().flat_map(|image| &image.record.layers).map(|layer| layer.chain_id).collect();
         let mut others = BTreeMap::new();
         for chain_id in self.chain_ids()?.iter().filter(|chain_id| !needed.contains(chain_id)) {

@@ -1,6 +1,6 @@
 //! What takes how much room: told by records alone, but for what containers have changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 use super::containers::is_on_disk;
 use super::error::Error;
@@ -91,7 +91,7 @@ impl Store {
     pub fn usage(&self, mounted: &BTreeSet<String>, count: Count) -> Result<Usage, Error> {
         let (images, containers) = (self.images()?, self.containers()?);
         let garbage = self.garbage_of(&images, &containers, mounted)?;
-        let layers = layers(&images, &garbage.layers);
+        let by_id = layers(&images, &garbage.layers);
         let container = |container: ContainerRecord| {
             let counted = count == Count::Containers && is_on_disk(&container);
             let size = counted.then(|| self.changes(&container)).transpose()?;
@@ -99,10 +99,12 @@ impl Store {
         };
         let containers: Vec<ContainerUsage> =
             containers.into_iter().map(container).collect::<Result<_, Error>>()?;
+        let images = images.into_iter().map(|image| image_usage(image, &by_id)).collect();
+        let mut layers: Vec<LayerUsage> = by_id.into_values().collect();
+        layers.sort_unstable_by_key(|layer| layer.chain_id);
         let mut total = total(&layers, &containers);
         total.deleting = stage::is_deleting(self.layout())?;
-        let images = images.into_iter().map(|image| image_usage(image, &layers)).collect();
-        Ok(Usage { images, layers: layers.into_values().collect(), containers, total })
+        Ok(Usage { images, layers, containers, total })
     }
 
     /// Counts what a container has changed.
@@ -112,8 +114,8 @@ impl Store {
 }
 
 /// All layers: an image's record knows the sizes of its own, and those of no image are garbage.
-fn layers(images: &[Image], garbage: &[LayerRecord]) -> BTreeMap<Digest, LayerUsage> {
-    let mut layers: BTreeMap<Digest, LayerUsage> = BTreeMap::new();
+fn layers(images: &[Image], garbage: &[LayerRecord]) -> HashMap<Digest, LayerUsage> {
+    let mut layers: HashMap<Digest, LayerUsage> = HashMap::new();
     for ImageLayer { chain_id, diff_id, size } in images.iter().flat_map(|image| &image.record.layers) {
         let new =
             LayerUsage { chain_id: *chain_id, diff_id: *diff_id, size: *size, images: 0, prunable: false };
@@ -127,18 +129,18 @@ fn layers(images: &[Image], garbage: &[LayerRecord]) -> BTreeMap<Digest, LayerUs
     layers
 }
 
-fn image_usage(image: Image, layers: &BTreeMap<Digest, LayerUsage>) -> ImageUsage {
-    let sum = |counts: fn(&LayerUsage) -> bool| {
-        let its = image.record.layers.iter().map(|layer| &layers[&layer.chain_id]);
-        its.filter(|layer| counts(layer)).map(|layer| layer.size).sum()
-    };
-    let (shared, unique) = (sum(|layer| layer.images > 1), sum(|layer| layer.images == 1));
-    ImageUsage { shared, unique, prunable: sum(|layer| layer.prunable), image }
+fn image_usage(image: Image, layers: &HashMap<Digest, LayerUsage>) -> ImageUsage {
+    let (mut shared, mut unique, mut prunable) = (0, 0, 0);
+    for layer in image.record.layers.iter().map(|layer| &layers[&layer.chain_id]) {
+        *if layer.images > 1 { &mut shared } else { &mut unique } += layer.size;
+        prunable += if layer.prunable { layer.size } else { 0 };
+    }
+    ImageUsage { image, shared, unique, prunable }
 }
 
-fn total(layers: &BTreeMap<Digest, LayerUsage>, containers: &[ContainerUsage]) -> Total {
+fn total(layers: &[LayerUsage], containers: &[ContainerUsage]) -> Total {
     let sum = |counts: fn(&LayerUsage) -> bool| -> u64 {
-        layers.values().filter(|layer| counts(layer)).map(|layer| layer.size).sum()
+        layers.iter().filter(|layer| counts(layer)).map(|layer| layer.size).sum()
     };
     let changes: u64 = containers.iter().filter_map(|container| container.size).sum();
     Total {
@@ -198,7 +200,7 @@ mod tests {
         assert_eq!(shares(0), (1, 2 + 3, 0));
         assert_eq!(shares(1), (1, 4, 0));
         assert_eq!(shares(2), (1, 5, 5));
-        let total = total(&layers, &[]);
+        let total = total(&layers.into_values().collect::<Vec<_>>(), &[]);
         assert_eq!((total.size, total.shared, total.unique), (1 + 2 + 3 + 4 + 5 + 26, 1, 2 + 3 + 4 + 5));
         assert_eq!(total.prunable, 5 + 26);
     }
