@@ -20,8 +20,8 @@
 //!   locks/                      see [`Change`]
 //! ```
 //!
-//! A layer or a container is there when its directory in `overlay2/` is; its record is written before. Everything is
-//! made in a stage and renamed into place. Reading takes no lock. Knows no tar and no mounting.
+//! A layer or a container is there when its directory in `overlay2/` is; its record is written before. Everything that
+//! others may see is made in a stage and renamed into place. Reading takes no lock. Knows no tar and no mounting.
 
 pub mod check;
 pub mod containers;

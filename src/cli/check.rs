@@ -113,7 +113,7 @@ impl Check {
                 }
                 change.refuse_shown(&missing, mounted).map_err(|e| failed(e.into()))?;
                 let options = Options::default();
-                let layers = change.unpack_again(&archive, image, &missing, &options, &mut waiting());
+                let layers = change.unpack_again(&archive, image, &missing, &options);
                 for layer in layers.map_err(|e| failed(e.into()))? {
                     missing.remove(&layer.chain_id);
                     unpacked.insert(layer.chain_id);

@@ -124,13 +124,13 @@ impl Change<'_> {
         super::private_dir(&staged.join(DIFF))?;
         super::private_dir(&staged.join(MERGED))?;
         self.describe_root(&Dir::open(&staged.join(DIFF))?, below.first())?;
-        self.furnish(&staged, &below)?;
+        let link = self.furnish(&staged, &below)?;
         if below.is_empty() {
             super::private_dir(&staged.join(WORK))?;
         }
         self.record_container(&container)?;
         fs::rename(&staged, self.layout().overlay(&container.id)).map_err(file(&staged))?;
-        self.name_layer(&container.id)?;
+        self.name_link(&link, &container.id)?;
         Ok((container, own))
     }
 

@@ -96,19 +96,38 @@ impl Store {
     }
 }
 
+/// The layer that was put in place last, and its stack as [`Store::stack`] would tell: what the next one stands on.
+#[derive(Debug, Default)]
+pub(super) struct Pile {
+    top: Option<Digest>,
+    links: Vec<String>,
+}
+
 impl Change<'_> {
-    /// Moves a finished layer from `staged`, which holds its `diff` and its recipe, into place.
-    pub(super) fn keep_layer(&self, staged: &Path, layer: &LayerRecord) -> Result<(), Error> {
+    /// Moves a finished layer from `staged`, which holds its `diff` and its recipe, into place, on top of `pile` if that is
+    /// what it stands on.
+    pub(super) fn keep_layer(
+        &self,
+        staged: &Path,
+        layer: &LayerRecord,
+        pile: &mut Pile,
+    ) -> Result<(), Error> {
         let id = layer.chain_id.hex();
-        let below = match layer.parent.filter(|_| !layer.opaque_root) {
+        let mut links = match layer.parent.filter(|_| !layer.opaque_root) {
+            Some(parent) if pile.top == Some(parent) => std::mem::take(&mut pile.links),
             Some(parent) => self.store.stack(&parent)?,
             None => Vec::new(),
         };
-        self.furnish(staged, &below)?;
+        let link = self.furnish(staged, &links)?;
         self.keep_recipe(staged, &layer.chain_id)?;
-        self.stage.write(&self.layout().layer(&layer.chain_id), &record::write(layer))?;
+        // Written in place: nobody reads it before the directory is there.
+        let place = self.layout().layer(&layer.chain_id);
+        fs::write(&place, record::write(layer)).map_err(file(&place))?;
         fs::rename(staged, self.layout().overlay(&id)).map_err(file(staged))?;
-        self.name_layer(&id)
+        self.name_link(&link, &id)?;
+        links.insert(0, layout::short(&link));
+        *pile = Pile { top: Some(layer.chain_id), links };
+        Ok(())
     }
 
     /// Moves a layer's recipe from where it was made into place, in the stead of one that is there.
@@ -123,20 +142,27 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Writes what lies beside a `diff`: its short name, what it stands on, and overlayfs' scratch directory.
-    pub(super) fn furnish(&self, dir: &Path, below: &[String]) -> Result<(), Error> {
+    /// Writes what lies beside a `diff`: its short name, what it stands on, and overlayfs' scratch directory. Returns the
+    /// short name.
+    pub(super) fn furnish(&self, dir: &Path, below: &[String]) -> Result<String, Error> {
         let write = |name: &str, text: &str| fs::write(dir.join(name), text).map_err(file(dir.join(name)));
-        write(LINK, &new_link()?)?;
+        let link = new_link()?;
+        write(LINK, &link)?;
         if !below.is_empty() {
             write(LOWER, &below.join(":"))?;
             super::private_dir(&dir.join(WORK))?;
         }
-        Ok(())
+        Ok(link)
     }
 
-    /// Makes the short name of the layer or container `id` lead to it, where a killed command left that out.
+    /// Makes the short name of the layer `id` lead to it, where a killed command left that out.
     pub(super) fn name_layer(&self, id: &str) -> Result<(), Error> {
-        let link = self.layout().links().join(read_text(&self.layout().overlay(id).join(LINK))?);
+        self.name_link(&read_text(&self.layout().overlay(id).join(LINK))?, id)
+    }
+
+    /// Makes the short name `link` lead to the layer or container `id`.
+    pub(super) fn name_link(&self, link: &str, id: &str) -> Result<(), Error> {
+        let link = self.layout().links().join(link);
         match symlink(layout::link_target(id), &link) {
             Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(file(link)(e)),
             Ok(()) | Err(_) => Ok(()),

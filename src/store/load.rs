@@ -11,6 +11,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use super::error::Error;
+use super::layers::Pile;
 use super::layout::DIFF;
 use super::record::{ImageLayer, ImageRecord, LayerRecord};
 use super::{Change, Own, now, private_dir, stage};
@@ -52,8 +53,6 @@ pub(super) struct Staged<'a> {
     lacking: u64,
     /// The largest of them, counted from 1: the one to blame where there is no room.
     largest: usize,
-    /// Nobody else loads the same layer meanwhile.
-    _own: Own,
 }
 
 impl Staged<'_> {
@@ -81,22 +80,43 @@ impl Change<'_> {
         waiting: &mut dyn FnMut(&[Holder]),
     ) -> Result<Loaded, Error> {
         let chain = chain_ids(image);
+        let _own = self.own_missing(&chain, waiting)?;
         let staged = self.stage_missing(image, &chain, waiting)?;
         let summaries = self.fill(archive, &chain, &staged, options)?;
-        let mut warnings = Vec::new();
+        let (mut new, mut pile, mut warnings) = (Vec::new(), Pile::default(), Vec::new());
         for (layer, summary) in staged.iter().zip(&summaries) {
-            self.keep_layer(&layer.path, &layer.record(&chain, summary))?;
+            let record = layer.record(&chain, summary);
+            self.keep_layer(&layer.path, &record, &mut pile)?;
+            new.push(record);
             let place = format!("layer {} of {}", layer.at + 1, chain.len());
             warnings.extend(summary.left_out.sentences().iter().map(|warning| format!("{place}: {warning}")));
         }
-        let record = self.describe(image, &chain)?;
+        let record = self.describe(image, &chain, &new)?;
         self.put_image(&record, &image.config)?;
         self.name_image(&record.id, &image.names)?;
         Ok(Loaded { image: record, new_layers: staged.len(), warnings })
     }
 
-    /// Makes a place for each layer that the store lacks. The locks are taken from the base upwards by everyone, so two
-    /// loads never wait for each other in a circle; whoever waited finds the layer there.
+    /// Takes the lock of the lowest layer that the store lacks; there is none where it has all. That is enough: whoever loads
+    /// a layer above it lacks it too. So a load holds one lock while it waits for none, and whoever waited finds the layers
+    /// there.
+    fn own_missing(
+        &self,
+        chain: &[Digest],
+        waiting: &mut dyn FnMut(&[Holder]),
+    ) -> Result<Option<Own>, Error> {
+        loop {
+            let Some(lowest) = chain.iter().find(|chain_id| !self.store.has_layer(chain_id)) else {
+                return Ok(None);
+            };
+            let own = self.own(&format!("layer-{}", lowest.hex()), waiting)?;
+            if !self.store.has_layer(lowest) {
+                return Ok(Some(own));
+            }
+        }
+    }
+
+    /// Makes a place for each layer that the store lacks.
     fn stage_missing<'a>(
         &self,
         image: &'a archive::Image,
@@ -106,16 +126,11 @@ impl Change<'_> {
         let mut staged = Vec::new();
         for (at, (blob, chain_id)) in image.layers.iter().zip(chain).enumerate() {
             if self.store.has_layer(chain_id) {
+                // Who put it there may have been killed just before it did this.
                 self.name_layer(&chain_id.hex())?;
                 continue;
             }
-            let own = self.own(&format!("layer-{}", chain_id.hex()), waiting)?;
-            if self.store.has_layer(chain_id) {
-                // Who had the lock may have been killed just before it did this.
-                self.name_layer(&chain_id.hex())?;
-                continue;
-            }
-            staged.push(self.stage_layer(at, blob, *chain_id, own)?);
+            staged.push(self.stage_layer(at, blob, *chain_id)?);
         }
         if let Some(layer) = staged.first() {
             let needed: u64 = staged.iter().map(|layer| layer.blob.size).sum();
@@ -138,14 +153,13 @@ impl Change<'_> {
         at: usize,
         blob: &'a archive::Layer,
         chain_id: Digest,
-        own: Own,
     ) -> Result<Staged<'a>, Error> {
         let path = self.stage.fresh();
         private_dir(&path)?;
         let dir = Dir::open(&path)?;
         dir.mkdir(DIFF.as_bytes(), 0o700)?;
         let diff = dir.open_dir(DIFF.as_bytes())?;
-        Ok(Staged { at, blob, chain_id, path, dir, diff, lacking: 0, largest: at + 1, _own: own })
+        Ok(Staged { at, blob, chain_id, path, dir, diff, lacking: 0, largest: at + 1 })
     }
 
     /// Unpacks the staged layers side by side, and settles each as soon as all below it are.
@@ -233,10 +247,20 @@ impl Change<'_> {
         Ok(())
     }
 
-    fn describe(&self, image: &archive::Image, chain: &[Digest]) -> Result<ImageRecord, Error> {
+    /// Describes an image whose layers are there, `new` of them only now.
+    fn describe(
+        &self,
+        image: &archive::Image,
+        chain: &[Digest],
+        new: &[LayerRecord],
+    ) -> Result<ImageRecord, Error> {
         let mut layers = Vec::new();
+        let mut new = new.iter().peekable();
         for (blob, chain_id) in image.layers.iter().zip(chain) {
-            let size = self.store.layer(chain_id)?.map_or(0, |layer| layer.size);
+            let size = match new.next_if(|layer| layer.chain_id == *chain_id) {
+                Some(layer) => layer.size,
+                None => self.store.layer(chain_id)?.map_or(0, |layer| layer.size),
+            };
             layers.push(ImageLayer { chain_id: *chain_id, diff_id: blob.diff_id, size });
         }
         Ok(ImageRecord {

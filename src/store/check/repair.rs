@@ -10,13 +10,12 @@ use crate::archive::{self, Archive};
 use crate::digest::Digest;
 use crate::layer::Options;
 use crate::store::error::Error;
-use crate::store::layers::{gone, names_in, new_link};
+use crate::store::layers::{Pile, gone, names_in, new_link};
 use crate::store::layout::{self, DIFF, LINK, LOWER, WORK};
 use crate::store::load::chain_ids;
 use crate::store::record::{self, LayerRecord};
 use crate::store::{Change, private_dir};
 use crate::sys::dir::Dir;
-use crate::sys::lock::Holder;
 
 impl Change<'_> {
     /// Puts right what records alone can tell, and returns whether that was so. No layer's files and no container's changes
@@ -83,24 +82,22 @@ impl Change<'_> {
         image: &archive::Image,
         damaged: &BTreeSet<Digest>,
         options: &Options,
-        waiting: &mut dyn FnMut(&[Holder]),
     ) -> Result<Vec<LayerRecord>, Error> {
         let chain = chain_ids(image);
         let mut staged = Vec::new();
         for (at, (blob, chain_id)) in image.layers.iter().zip(&chain).enumerate() {
             if damaged.contains(chain_id) {
-                let own = self.own(&format!("layer-{}", chain_id.hex()), waiting)?;
-                staged.push(self.stage_layer(at, blob, *chain_id, own)?);
+                staged.push(self.stage_layer(at, blob, *chain_id)?);
             }
         }
         let summaries = self.fill(archive, &chain, &staged, options)?;
-        let mut records = Vec::new();
+        let (mut records, mut pile) = (Vec::new(), Pile::default());
         for (layer, summary) in staged.iter().zip(&summaries) {
             let record = layer.record(&chain, summary);
             if self.store.has_layer(&layer.chain_id) {
                 self.replace(&layer.path, &record)?;
             } else {
-                self.keep_layer(&layer.path, &record)?;
+                self.keep_layer(&layer.path, &record, &mut pile)?;
             }
             records.push(record);
         }
