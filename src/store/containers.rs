@@ -179,6 +179,10 @@ impl Change<'_> {
         };
         for number in 1_u32.. {
             let name = if number == 1 { wanted.clone() } else { format!("{wanted}-{number}") };
+            // Without its lock first: the hundredth container over an image would take a hundred.
+            if matches!(naming, Naming::After(_)) && self.store.container(&name)?.is_some() {
+                continue;
+            }
             let own = self.own(&lock_name(&name), &mut |_| {})?;
             if self.store.container(&name)?.is_none() {
                 return Ok((name, own));

@@ -102,7 +102,7 @@ struct Small {
 }
 
 impl Small {
-    const ENTRIES: u32 = 128;
+    const ENTRIES: u32 = 64;
     const BYTES: u64 = 8 << 20;
 
     /// Counts `name` in `dir`, and says whether this is still little.
