@@ -2,8 +2,9 @@
 
 import json
 import os
+import time
 
-from measure import all_at_once, median, output, quiet, run, settle
+from measure import Failed, all_at_once, median, output, quiet, run, settle
 from records import fill
 
 
@@ -102,24 +103,76 @@ def large_store(place, rounds):
     place.emptied()
     place.load("10-layers")
     fill(place.root, 1000, 10)
-    for verb, goal in ((["images"], "< 100"), (["mounts"], "< 100"), (["prune", "-n"], "< 100"), (["layers"], None)):
-        times = [run(place.ovlctl(*verb)).wall for _ in range(3 * rounds)]
-        yield f"`{' '.join(verb)}`, 1,000 images, 10,000 layers", 1000 * median(times), "ms", goal
+    fast = ["images", "mounts", "df", "prune -n"]
+    goals = dict.fromkeys(fast, "< 100") | {"layers": None, "df --json": None}
+    for verb, goal in goals.items():
+        times = [run(place.ovlctl(*verb.split())).wall for _ in range(3 * rounds)]
+        yield f"`{verb}`, 1,000 images, 10,000 layers", 1000 * median(times), "ms", goal
+
+
+def hundred_containers(place, rounds):
+    """A hundred containers mounted at once: whether the last ones take longer than the first."""
+    place.emptied()
+    place.load("10-layers")
+    first, last, ends = [], [], []
+    for _ in range(rounds):
+        times = []
+        for nr in range(100):
+            target = f"{place.folder}/targets/{nr}"
+            os.makedirs(target, exist_ok=True)
+            times.append(run(place.ovlctl("mount", "--rm", "bench/10-layers:1", target)).wall)
+        first += times[:10]
+        last += times[-10:]
+        ends.append(run(place.ovlctl("umount", "--all")).wall)
+        if os.listdir(f"{place.root}/containers"):
+            raise Failed("umount --all left containers")
+    yield "mount, with 100 mounted", 1000 * median(last), "ms", None
+    yield "mount, with 100 mounted : with none", median(last) / median(first), "×", None
+    yield "umount --all of 100 containers, each", 10 * median(ends), "ms", None
 
 
 def removing(place, rounds):
-    ours, theirs = [], []
-    tree = os.path.join(place.folder, "tree")
+    """What the user waits for, and how long it takes until all is deleted, in the background or with --wait."""
+    times = {what: [] for what in ("rm", "background", "prune", "wait", "rm -rf")}
     for _ in range(rounds):
-        place.emptied()
-        place.load("one-big")
-        settle(place.folder)
-        ours.append(run(place.ovlctl("rm", "bench/one-big:1")).wall)
-        os.makedirs(tree)
-        quiet("tar", "-xpf", place.images["one-big"].layers[0], "-C", tree)
-        settle(place.folder)
-        theirs.append(run(["rm", "-rf", tree]).wall)
-    yield "rm of 21,000 files : rm -rf", median(ours) / median(theirs), "×", "≤ 1"
+        loaded_large(place)
+        began = time.perf_counter()
+        times["rm"].append(run(place.ovlctl("rm", "bench/one-big:1")).wall)
+        deleted(place)
+        times["background"].append(time.perf_counter() - began)
+        loaded_large(place)
+        with open(f"{place.root}/names.json", "w") as names:
+            json.dump({"format": 1, "names": {}}, names)
+        times["prune"].append(run(place.ovlctl("prune")).wall)
+        deleted(place)
+        loaded_large(place)
+        times["wait"].append(run(place.ovlctl("rm", "--wait", "bench/one-big:1")).wall)
+        times["rm -rf"].append(plain_removal(place))
+    least = median(times["rm -rf"])
+    yield "rm of 21,000 files returns after", 1000 * median(times["rm"]), "ms", None
+    yield "prune of 21,000 files returns after", 1000 * median(times["prune"]), "ms", None
+    yield "rm of 21,000 files, deleted in the background : rm -rf", median(times["background"]) / least, "×", "≤ 1"
+    yield "rm --wait of 21,000 files : rm -rf", median(times["wait"]) / least, "×", "≤ 1"
+
+
+def loaded_large(place):
+    place.emptied()
+    place.load("one-big")
+    settle(place.folder)
+
+
+def deleted(place):
+    """Waits until the background has deleted what was removed."""
+    while os.listdir(f"{place.root}/staging"):
+        time.sleep(0.002)
+
+
+def plain_removal(place):
+    tree = os.path.join(place.folder, "tree")
+    os.makedirs(tree)
+    quiet("tar", "-xpf", place.images["one-big"].layers[0], "-C", tree)
+    settle(place.folder)
+    return run(["rm", "-rf", tree]).wall
 
 
 def at_once(place, rounds):
@@ -161,6 +214,7 @@ MATTERS = {
     "reuse": (second_version, ["node-slim", "node-slim-2", "app-alone"]),
     "mount": (mounting, ["10-layers", "128-layers", "one-big"]),
     "lists": (large_store, ["10-layers"]),
+    "containers": (hundred_containers, ["10-layers"]),
     "rm": (removing, ["one-big"]),
     "at-once": (at_once, [f"eighth-{nr}" for nr in range(8)]),
     "memory": (memory, ["node-slim", "node-slim-gzip", "node-slim-zstd", "10-layers-xz", "one-big", "128-layers"]),
