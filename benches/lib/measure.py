@@ -1,14 +1,17 @@
 """Runs commands and counts: time on the wall, processor time, memory."""
 
 import os
-import shutil
 import statistics
 import subprocess
 import time
 
 
 class Failed(Exception):
-    """A command that is measured did not do its work."""
+    """A command that is measured did not do its work; `said` is what it said last."""
+
+    def __init__(self, what, said=""):
+        super().__init__(f"{what}: {said}")
+        self.said = said
 
 
 class Run:
@@ -30,7 +33,7 @@ def run(argv, stdin=None, log="/dev/null", cwd=None):
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode != 0:
         with open(log, errors="replace") as text:
-            raise Failed(f"{' '.join(argv)[:200]}: exit {child.returncode}: {text.read()[-400:].strip()}")
+            raise Failed(f"{' '.join(argv)[:200]}: exit {child.returncode}", text.read()[-400:].strip())
     return Run(wall, usage)
 
 
@@ -60,7 +63,3 @@ def median(runs):
 def settle(folder):
     """Lets nothing be left to write from what was before."""
     quiet("sync", "-f", folder)
-
-
-def there(program):
-    return shutil.which(program) is not None

@@ -6,7 +6,44 @@ import shutil
 import subprocess
 import time
 
-from measure import output, quiet, run, there
+from measure import output, quiet, run
+
+TREE = os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "..", "scripts", "tree")
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Here:
+    """Where the programs are: this machine itself."""
+
+    def argv(self, *argv):
+        return list(argv)
+
+    def has(self, program):
+        return shutil.which(program) is not None
+
+
+class Tree(Here):
+    """Another Debian's root, in a mount namespace of its own, that sees `folders` under their own names."""
+
+    def __init__(self, root, folders):
+        self.root = root
+        shown = [word for folder in folders for word in ("-b", folder)]
+        # The namespace goes with this process, and this process when nobody holds the pipe any more.
+        idle = [TREE, "run", root, *shown, "sh", "-c", "echo ready; exec cat"]
+        self.idle = subprocess.Popen(idle, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        if self.idle.stdout.readline() != b"ready\n":
+            raise OSError(f"{root} is no root that programs run in")
+
+    def argv(self, *argv):
+        enter = ["nsenter", f"--mount=/proc/{self.idle.pid}/ns/mnt"]
+        return [*enter, "env", "-i", "HOME=/root", f"PATH={PATH}", *argv]
+
+    def has(self, program):
+        return any(os.path.lexists(f"{self.root}{folder}/{program}") for folder in PATH.split(":"))
+
+    def close(self):
+        self.idle.stdin.close()
+        self.idle.wait()
 
 
 class Tool:
@@ -14,14 +51,15 @@ class Tool:
 
     program = name = ""
 
-    def __init__(self, folder):
+    def __init__(self, folder, where):
         self.at = os.path.join(folder, self.name.split()[0])
+        self.where = where
 
     def is_there(self):
-        return there(self.program)
+        return self.where.has(self.program)
 
     def version(self):
-        found = re.search(r"\d+\.\d+(\.\d+)?", output(self.program, "--version"))
+        found = re.search(r"\d+\.\d+(\.\d+)?", output(*self.where.argv(self.program, "--version")))
         return found.group() if found else "?"
 
     def start(self):
@@ -37,14 +75,17 @@ class Tool:
         os.makedirs(self.at, exist_ok=True)
 
     def load(self, image):
-        return run(self.command(image), log=self.at + ".log")
+        return run(self.where.argv(*self.command(image)), log=self.at + ".log")
+
+    def quiet(self, *argv):
+        quiet(*self.where.argv(*argv))
 
 
 class Ovlctl(Tool):
     name = "ovlctl"
 
     def __init__(self, folder, program):
-        super().__init__(folder)
+        super().__init__(folder, Here())
         self.program = program
 
     def command(self, image):
@@ -81,11 +122,11 @@ class Podman(Tool):
         return ["podman", "--root", f"{self.at}/root", "--runroot", f"{self.at}/run", "--storage-driver", "overlay"]
 
     def clean(self, _image):
-        quiet(*self.call(), "rmi", "-af")
+        self.quiet(*self.call(), "rmi", "-af")
 
     def stop(self):
         self.clean(None)
-        quiet("umount", f"{self.at}/root/overlay")
+        self.quiet("umount", f"{self.at}/root/overlay")
         super().clean(None)
 
 
@@ -98,9 +139,10 @@ class Daemon(Tool):
         super().start()
         self.socket = f"/run/ovlctl-bench-{os.getpid()}-{self.program}.sock"
         with open(self.at + ".daemon.log", "wb") as log:
-            self.daemon = subprocess.Popen(self.serve(), stdout=log, stderr=log)
+            self.daemon = subprocess.Popen(self.where.argv(*self.serve()), stdout=log, stderr=log)
         for _ in range(120):
-            if subprocess.run(self.call() + ["version"], capture_output=True, check=False).returncode == 0:
+            answer = subprocess.run(self.where.argv(*self.call(), "version"), capture_output=True, check=False)
+            if answer.returncode == 0:
                 return
             if self.daemon.poll() is not None:
                 break
@@ -111,12 +153,12 @@ class Daemon(Tool):
         if self.daemon:
             self.daemon.terminate()
             self.daemon.wait()
-            quiet("rm", "-f", self.socket, self.socket + ".ttrpc")
+            self.quiet("rm", "-f", self.socket, self.socket + ".ttrpc")
         for _ in range(20):
-            with open("/proc/self/mountinfo") as table:
-                below = [line.split()[4] for line in table if line.split()[4].startswith(self.at + "/")]
+            table = output(*self.where.argv("cat", "/proc/self/mountinfo")).splitlines()
+            below = [line.split()[4] for line in table if line.split()[4].startswith(self.at + "/")]
             for target in reversed(below):
-                quiet("umount", "-l", target)
+                self.quiet("umount", "-l", target)
             if not below:
                 break
         shutil.rmtree(self.at, ignore_errors=True)
@@ -126,10 +168,10 @@ class Docker(Daemon):
     name, program = "docker load", "docker"
 
     def is_there(self):
-        return there("docker") and there("dockerd")
+        return self.where.has("docker") and self.where.has("dockerd")
 
     def version(self):
-        return re.search(r"\d+\.\d+\.\d+", output("dockerd", "--version")).group()
+        return re.search(r"\d+\.\d+\.\d+", output(*self.where.argv("dockerd", "--version"))).group()
 
     def serve(self):
         places = ["--data-root", f"{self.at}/data", "--exec-root", f"{self.at}/exec", "-p", f"{self.at}/pid"]
@@ -143,14 +185,14 @@ class Docker(Daemon):
         return [*self.call(), "load", "-q", "-i", image.archive]
 
     def clean(self, _image):
-        quiet(*self.call(), "system", "prune", "-af")
+        self.quiet(*self.call(), "system", "prune", "-af")
 
 
 class Containerd(Daemon):
     name, program = "ctr images import", "ctr"
 
     def is_there(self):
-        return there("ctr") and there("containerd")
+        return self.where.has("ctr") and self.where.has("containerd")
 
     def serve(self):
         return ["containerd", "--root", f"{self.at}/root", "--state", f"{self.at}/state", "-a", self.socket]
@@ -163,7 +205,7 @@ class Containerd(Daemon):
 
     def clean(self, image):
         if image:
-            quiet(*self.call(), "images", "rm", "--sync", f"docker.io/bench/{image.name}:1")
+            self.quiet(*self.call(), "images", "rm", "--sync", f"docker.io/bench/{image.name}:1")
 
 
 PEERS = [Tar, Umoci, Podman, Docker, Containerd]
