@@ -10,7 +10,7 @@ class Failed(Exception):
     """A command that is measured did not do its work; `said` is what it said last."""
 
     def __init__(self, what, said=""):
-        super().__init__(f"{what}: {said}")
+        super().__init__(f"{what}: {said}" if said else what)
         self.said = said
 
 
