@@ -23,8 +23,8 @@ class Place:
         quiet("rm", "-rf", "--one-file-system", self.root)
         settle(self.folder)
 
-    def load(self, name, **how):
-        return run(self.ovlctl("load", "-q", self.images[name].archive), **how)
+    def load(self, name):
+        return run(self.ovlctl("load", "-q", self.images[name].archive))
 
 
 def start_up(place, rounds):

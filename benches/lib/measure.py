@@ -3,6 +3,7 @@
 import os
 import statistics
 import subprocess
+import tempfile
 import time
 
 
@@ -23,17 +24,18 @@ class Run:
         self.memory = usage.ru_maxrss
 
 
-def run(argv, stdin=None, log="/dev/null", cwd=None):
-    """Runs a command and measures it; what it says goes to `log`."""
-    with open(log, "wb") as out, open(stdin or "/dev/null", "rb") as into:
+def run(argv):
+    """Runs a command and measures it."""
+    with tempfile.TemporaryFile() as said:
         before = time.perf_counter()
-        child = subprocess.Popen(argv, stdin=into, stdout=out, stderr=out, cwd=cwd)
+        child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
         _, status, usage = os.wait4(child.pid, 0)
         wall = time.perf_counter() - before
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode != 0:
-        with open(log, errors="replace") as text:
-            raise Failed(f"{' '.join(argv)[:200]}: exit {child.returncode}", text.read()[-400:].strip())
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode != 0:
+            said.seek(0)
+            text = said.read().decode(errors="replace")[-400:].strip()
+            raise Failed(f"{' '.join(argv)[:200]}: exit {child.returncode}", text)
     return Run(wall, usage)
 
 

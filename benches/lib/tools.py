@@ -75,7 +75,7 @@ class Tool:
         os.makedirs(self.at, exist_ok=True)
 
     def load(self, image):
-        return run(self.where.argv(*self.command(image)), log=self.at + ".log")
+        return run(self.where.argv(*self.command(image)))
 
     def quiet(self, *argv):
         quiet(*self.where.argv(*argv))
