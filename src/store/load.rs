@@ -97,20 +97,27 @@ impl Change<'_> {
         Ok(Loaded { image: record, new_layers: staged.len(), warnings })
     }
 
-    /// Takes the lock of the lowest layer that the store lacks; there is none where it has all. That is enough: whoever loads
-    /// a layer above it lacks it too. So a load holds one lock while it waits for none, and whoever waited finds the layers
-    /// there.
+    /// Takes the lock of the lowest layer that the store lacks; there is none where it has all. One lock is enough: whoever
+    /// loads a layer above it lacks it too, or has the lock of one below it, and is putting its layers into place just now.
+    /// So a load holds one lock while it waits for none, and whoever waited finds the layers there.
     fn own_missing(
         &self,
         chain: &[Digest],
         waiting: &mut dyn FnMut(&[Holder]),
     ) -> Result<Option<Own>, Error> {
+        let lock = |chain_id: &Digest| format!("layer-{}", chain_id.hex());
         loop {
-            let Some(lowest) = chain.iter().find(|chain_id| !self.store.has_layer(chain_id)) else {
+            let Some(lowest) = chain.iter().position(|chain_id| !self.store.has_layer(chain_id)) else {
                 return Ok(None);
             };
-            let own = self.own(&format!("layer-{}", lowest.hex()), waiting)?;
-            if !self.store.has_layer(lowest) {
+            let own = self.own(&lock(&chain[lowest]), waiting)?;
+            let others = chain[..lowest].iter().map(lock);
+            let in_hand = others.into_iter().find(|name| self.layout().locks().join(name).exists());
+            // In this order: who held a lock below a moment ago has put all its layers into place since.
+            if let Some(name) = in_hand {
+                drop(own);
+                drop(self.own(&name, waiting)?);
+            } else if !self.store.has_layer(&chain[lowest]) {
                 return Ok(Some(own));
             }
         }
