@@ -295,6 +295,10 @@ impl Change<'_> {
 /// Whether somewhere below `error` a write found no space.
 fn is_storage_full(error: &layer::Error) -> bool {
     let full = |kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+    // What is said in full by the error itself is no source of its.
+    if let layer::Error::Call(failed) = error {
+        return full(failed.kind());
+    }
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = cause {
         let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
@@ -322,4 +326,22 @@ pub(super) fn chain_ids(image: &archive::Image) -> Vec<Digest> {
         chain_id
     };
     image.layers.iter().map(next).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::Errno;
+
+    #[test]
+    fn a_full_disk_is_known_wherever_it_was_met() {
+        let full = |errno| {
+            let failed = || CallFailed::new("write(\"recipe\")", errno);
+            let of_entry = layer::Error::Entry { path: b"a".to_vec(), source: failed() };
+            [layer::Error::Call(failed()), of_entry].map(|error| is_storage_full(&error))
+        };
+        assert_eq!(full(Errno::NOSPC), [true, true]);
+        assert_eq!(full(Errno::DQUOT), [true, true]);
+        assert_eq!(full(Errno::PERM), [false, false]);
+    }
 }
