@@ -8,8 +8,7 @@ mod support;
 // What comes in.
 mod archives; // every form that real tools write
 mod archives_choice; // several images and platforms in one archive
-mod archives_damaged;
-mod checks; // what does not match its digests, or is no archive
+mod archives_damaged; // what does not match its digests, or is no archive
 
 // What the rules of layers make of tars, in the mounted tree.
 mod hostile; // what is refused, and leaves nothing
@@ -20,6 +19,7 @@ mod rules_structure; // order, parents, hard links, links in the way
 mod rules_whiteouts; // what `.wh.` files remove
 
 // What is kept.
+mod checks; // what is wrong with it is named, and put right
 mod df; // what takes how much, and what pruning frees
 mod removal; // what is removed is gone at once, and soon deleted
 mod store; // the overlay2 tree, layers that are shared, names
