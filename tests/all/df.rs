@@ -33,11 +33,11 @@ fn with_garbage() -> Scene {
     let scene = loaded();
     scene.save("newer.tar", &image("api:1").layer(&layer().file("d", "d")));
     scene.run("load newer.tar").succeeds();
-    scene.save("gone.tar", &image("gone").layer(&layer().file("z", "zz")));
+    let gone = image("").layer(&layer().file("z", "zz"));
+    scene.save("gone.tar", &gone);
     scene.run("load gone.tar").succeeds();
     // As a removal leaves it that is killed when the image is gone, but not yet its layer.
-    let id = image("gone").layer(&layer().file("z", "zz")).id();
-    fs::remove_dir_all(scene.store().join("images").join(id.hex())).expect("it is there");
+    fs::remove_dir_all(scene.store().join("images").join(gone.id().hex())).expect("it is there");
     scene
 }
 
