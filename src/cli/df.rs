@@ -116,7 +116,7 @@ impl Df {
         }
         print::table(COLUMNS, !self.no_headings, &self.rows(&usage))?;
         if usage.total.deleting {
-            fault::say("what was removed is still being deleted: `ovlctl prune --wait` waits for it");
+            fault::say("what was removed is still being deleted, and not counted");
         }
         if usage.containers.iter().any(|c| c.size.is_none() && matches!(c.container.upper, Upper::Store)) {
             fault::say("changes of containers are not counted: `ovlctl df --containers` does");

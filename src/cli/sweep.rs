@@ -48,7 +48,7 @@ impl Sweeping {
             Self::Waited => now(context),
             Self::Silently | Self::Told => {
                 if start(context) && matches!(self, Self::Told) {
-                    fault::say("deleted in the background: `ovlctl prune --wait` waits for it");
+                    fault::say("its files are deleted in the background; --wait waits for it");
                 }
                 Ok(())
             }
