@@ -1,8 +1,12 @@
 //! Whether the store is what its records say.
 //!
-//! [`Store::check`] looks at records, links and chains, and reads no layer; [`Change::prove`] makes a layer's tar again and
+//! [`Store::check`] looks at records, links and chains, and reads no layer; [`Change::prove`] makes a layer's tar again, and
 //! its inodes too, and compares both. [`Change::repair`] puts right what records alone can tell; for more, an archive must
-//! give the layer once more ([`Change::unpack_again`]).
+//! give the layer once more: [`Change::unpack_again`].
+//!
+//! [`Change::prove`]: super::Change::prove
+//! [`Change::repair`]: super::Change::repair
+//! [`Change::unpack_again`]: super::Change::unpack_again
 
 mod prove;
 mod repair;
