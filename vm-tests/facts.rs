@@ -1,0 +1,24 @@
+//! The facts, a file a group.
+//!
+//! A fact is its name, a body that returns in a few words what it saw, and what is expected of it:
+//!
+//! ```text
+//! fact("rename::directory_of_lower_is_refused", |s| {
+//!     s.lower().file("d/f", "");                             // what is set up panics where it cannot be
+//!     s.mounted("redirect_dir=nofollow").rename("d", "e")    // what is looked at returns what it saw: `ok`, or an errno
+//! })
+//! .sees("EXDEV")
+//! ```
+//!
+//! `.since("6.7", …)` says what later kernels show, `.on("xfs", …)` what one filesystem does, and `.relied_on()` that ovlctl goes
+//! wrong on a kernel that does otherwise. Several things that were seen are put side by side by `each`. What a kernel has
+//! not got is either seen (EINVAL) or skipped (`needs`), never passed over.
+
+mod lookup;
+mod opaque;
+mod whiteout;
+
+use crate::fact::Fact;
+
+/// All groups, in the order in which they are told.
+pub(crate) const GROUPS: &[&[Fact]] = &[lookup::FACTS, whiteout::FACTS, opaque::FACTS];
