@@ -14,11 +14,25 @@
 //! wrong on a kernel that does otherwise. Several things that were seen are put side by side by `each`. What a kernel has
 //! not got is either seen (EINVAL) or skipped (`needs`), never passed over.
 
+mod copyup;
+mod directory;
 mod lookup;
+mod mmap;
 mod opaque;
+mod open;
+mod rename;
 mod whiteout;
 
 use crate::fact::Fact;
 
 /// All groups, in the order in which they are told.
-pub(crate) const GROUPS: &[&[Fact]] = &[lookup::FACTS, whiteout::FACTS, opaque::FACTS];
+pub(crate) const GROUPS: &[&[Fact]] = &[
+    lookup::FACTS,
+    whiteout::FACTS,
+    opaque::FACTS,
+    copyup::FACTS,
+    open::FACTS,
+    mmap::FACTS,
+    rename::FACTS,
+    directory::FACTS,
+];
