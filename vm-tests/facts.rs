@@ -14,14 +14,25 @@
 //! wrong on a kernel that does otherwise. Several things that were seen are put side by side by `each`. What a kernel has
 //! not got is either seen (EINVAL) or skipped (`needs`), never passed over.
 
+mod casefold;
 mod copyup;
+mod data;
 mod directory;
+mod escape;
+mod export;
+mod index;
 mod lookup;
+mod metacopy;
 mod mmap;
 mod opaque;
 mod open;
 mod rename;
+mod tmpfile;
+mod userxattr;
+mod uuid;
+mod volatile;
 mod whiteout;
+mod xino;
 
 use crate::fact::Fact;
 
@@ -35,4 +46,15 @@ pub(crate) const GROUPS: &[&[Fact]] = &[
     mmap::FACTS,
     rename::FACTS,
     directory::FACTS,
+    metacopy::FACTS,
+    index::FACTS,
+    export::FACTS,
+    xino::FACTS,
+    volatile::FACTS,
+    userxattr::FACTS,
+    uuid::FACTS,
+    data::FACTS,
+    escape::FACTS,
+    tmpfile::FACTS,
+    casefold::FACTS,
 ];
