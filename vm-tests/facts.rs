@@ -18,15 +18,24 @@ mod casefold;
 mod copyup;
 mod data;
 mod directory;
+mod errors;
 mod escape;
 mod export;
+mod handles;
 mod index;
+mod inuse;
+mod limits;
 mod lookup;
 mod metacopy;
 mod mmap;
+mod mountinfo;
+mod names;
+mod namespace;
 mod opaque;
 mod open;
 mod rename;
+mod says;
+mod silent;
 mod tmpfile;
 mod userxattr;
 mod uuid;
@@ -57,4 +66,13 @@ pub(crate) const GROUPS: &[&[Fact]] = &[
     escape::FACTS,
     tmpfile::FACTS,
     casefold::FACTS,
+    limits::FACTS,
+    names::FACTS,
+    handles::FACTS,
+    namespace::FACTS,
+    mountinfo::FACTS,
+    errors::FACTS,
+    says::FACTS,
+    silent::FACTS,
+    inuse::FACTS,
 ];
