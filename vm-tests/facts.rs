@@ -14,6 +14,7 @@
 //! wrong on a kernel that does otherwise. Several things that were seen are put side by side by `each`. What a kernel has
 //! not got is either seen (EINVAL) or skipped (`needs`), never passed over.
 
+mod acl;
 mod casefold;
 mod copyup;
 mod data;
@@ -33,9 +34,13 @@ mod names;
 mod namespace;
 mod opaque;
 mod open;
+mod permission;
+mod remount;
 mod rename;
 mod says;
 mod silent;
+mod statfs;
+mod sync;
 mod tmpfile;
 mod userxattr;
 mod uuid;
@@ -66,6 +71,11 @@ pub(crate) const GROUPS: &[&[Fact]] = &[
     escape::FACTS,
     tmpfile::FACTS,
     casefold::FACTS,
+    statfs::FACTS,
+    sync::FACTS,
+    remount::FACTS,
+    acl::FACTS,
+    permission::FACTS,
     limits::FACTS,
     names::FACTS,
     handles::FACTS,
