@@ -1,0 +1,46 @@
+//! The kernel lab: what overlayfs does, one fact a test, over kernels and filesystems.
+//!
+//! One program with three lives. On the host, `lab boot` starts machines and keeps what they find in a run's folder; in a
+//! guest it is the init that runs facts; and for nextest it is a list of tests, made of a run's folder. `README.md` tells
+//! how to use it.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `fact.rs`, `kernel.rs` | what a fact is, and what is expected of which kernel |
+//! | `facts/` | the facts, a file a group |
+//! | `scene.rs`, `scene/` | what a fact looks at |
+//! | `record.rs` | what machines say |
+//! | `guest.rs`, `guest/` | the guest's init, and the running of facts one by one |
+//! | `host.rs`, `host/` | kernels, emulators, containers, the run's folder, reports |
+//! | `broken.rs` | what the harness' own tests break |
+
+mod kernel;
+mod fact;
+mod scene;
+mod errand;
+mod facts;
+
+mod record;
+mod guest;
+mod host;
+
+mod broken;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if let Some(done) = errand::run() {
+        return done;
+    }
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let words: Vec<_> = arguments.iter().skip(1).map(|word| word.to_str().unwrap_or_default()).collect();
+    match words.as_slice() {
+        ["boot", ..] => host::boot(arguments.into_iter().skip(2)),
+        ["facts", dir] => guest::facts(Path::new(dir)),
+        ["catalogue"] => fact::catalogue(),
+        ["worker", dir, filesystem] => guest::worker(Path::new(dir), filesystem),
+        _ if rustix::process::getpid().is_init() => guest::init(),
+        _ => host::report(),
+    }
+}
