@@ -34,6 +34,7 @@ mod names;
 mod namespace;
 mod opaque;
 mod open;
+mod ovlctl;
 mod permission;
 mod remount;
 mod rename;
@@ -85,4 +86,5 @@ pub(crate) const GROUPS: &[&[Fact]] = &[
     says::FACTS,
     silent::FACTS,
     inuse::FACTS,
+    ovlctl::FACTS,
 ];

@@ -1,8 +1,8 @@
 //! The kernel lab: what overlayfs does, one fact a test, over kernels and filesystems.
 //!
-//! One program with three lives. On the host, `lab boot` starts machines and keeps what they find in a run's folder; in a
-//! guest it is the init that runs facts; and for nextest it is a list of tests, made of a run's folder. `README.md` tells
-//! how to use it.
+//! One program with several lives. On the host, `lab boot` starts machines and keeps what they find in a run's folder; in a
+//! guest it is the init that runs facts; for nextest it is a list of tests, made of a run's folder; and called `ovlctl` it is
+//! ovlctl, for facts about that. `README.md` tells how to use it.
 //!
 //! | file | |
 //! | --- | --- |
@@ -34,6 +34,9 @@ fn main() -> ExitCode {
         return done;
     }
     let arguments: Vec<_> = std::env::args_os().collect();
+    if arguments.first().is_some_and(|name| name == "ovlctl") {
+        return ovlctl::cli::main();
+    }
     let words: Vec<_> = arguments.iter().skip(1).map(|word| word.to_str().unwrap_or_default()).collect();
     match words.as_slice() {
         ["boot", ..] => host::boot(arguments.into_iter().skip(2)),
