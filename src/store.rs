@@ -148,6 +148,13 @@ impl Scratch {
     }
 }
 
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Here, and not in the background: it may lie where no store is, and what is tried is to leave no trace.
+        self.stage.clear();
+    }
+}
+
 /// The lock that every change takes.
 const STORE_LOCK: &str = "store";
 

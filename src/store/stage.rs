@@ -76,6 +76,11 @@ impl Stage {
         fs::rename(&fresh, path).map_err(file(path))
     }
 
+    /// Deletes the stage with all in it, however much that is; what cannot be deleted stays.
+    pub(super) fn clear(&self) {
+        let _ = tree::remove(&self.staging, self.name.as_bytes());
+    }
+
     /// Takes the tree at `path` out of the store; it is deleted with the stage. Nothing happens where there is none.
     pub fn discard(&self, path: &Path) -> Result<(), Error> {
         match fs::rename(path, self.fresh()) {

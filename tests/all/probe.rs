@@ -234,7 +234,7 @@ fn killed_probe_leaves_no_mount_and_what_it_made_goes_with_the_next() {
         assert_eq!(mountinfo(), mounts);
     }
     scene.run("probe --for upper").succeeds();
-    assert_eq!(entries(&staging), Vec::<PathBuf>::new());
+    scene.swept();
 }
 
 #[test]
