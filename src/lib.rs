@@ -1,4 +1,5 @@
 #![doc = include_str!("ARCHITECTURE.md")]
+#![forbid(unsafe_code)]
 // The order of these lines is the reading order, and the order in which stages may know each other.
 
 pub mod digest;

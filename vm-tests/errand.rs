@@ -18,7 +18,11 @@ const ERRAND: &str = "--errand";
 type Errand = fn(&[String]) -> Saw;
 
 /// What can be asked for, by name.
-const ERRANDS: &[(&str, Errand)] = &[("wait", wait), ("mount-in-user-namespace", mount_in_user_namespace)];
+const ERRANDS: &[(&str, Errand)] = &[
+    ("wait", wait),
+    ("wait-in-user-namespace", wait_in_user_namespace),
+    ("mount-in-user-namespace", mount_in_user_namespace),
+];
 
 /// Runs the errand that this process was started for; `None` where it is none. `main` asks before all else, while there
 /// is but one thread.
@@ -51,6 +55,12 @@ fn wait(_: &[String]) -> Saw {
     io::stdout().flush()?;
     io::stdin().read_to_end(&mut Vec::new())?;
     Ok(String::new())
+}
+
+/// The same in a user namespace of its own, which whoever asked maps.
+fn wait_in_user_namespace(arguments: &[String]) -> Saw {
+    unshare(CloneFlags::CLONE_NEWUSER)?;
+    wait(arguments)
 }
 
 /// As root of a user namespace mounts the scene's lower, and removes `f` from it: what that leaves in upper.

@@ -23,6 +23,7 @@ mod errors;
 mod escape;
 mod export;
 mod handles;
+mod idmap;
 mod index;
 mod inuse;
 mod limits;
@@ -77,6 +78,7 @@ pub(crate) const GROUPS: &[&[Fact]] = &[
     remount::FACTS,
     acl::FACTS,
     permission::FACTS,
+    idmap::FACTS,
     limits::FACTS,
     names::FACTS,
     handles::FACTS,

@@ -9,6 +9,8 @@
 //! | `fact.rs`, `kernel.rs` | what a fact is, and what is expected of which kernel |
 //! | `facts/` | the facts, a file a group |
 //! | `scene.rs`, `scene/` | what a fact looks at |
+//! | `errand.rs` | what only a process of its own can do |
+//! | `raw.rs` | system calls that have no safe wrapper: all the `unsafe` there is |
 //! | `record.rs` | what machines say |
 //! | `guest.rs`, `guest/` | the guest's init, and the running of facts one by one |
 //! | `host.rs`, `host/` | kernels, emulators, containers, the run's folder, reports |
@@ -18,6 +20,7 @@ mod kernel;
 mod fact;
 mod scene;
 mod errand;
+mod raw;
 mod facts;
 
 mod record;
