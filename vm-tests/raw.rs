@@ -4,9 +4,12 @@
 
 #![expect(unsafe_code, reason = "no crate wraps these calls")]
 
-use std::ffi::c_long;
+use std::ffi::{CString, c_int, c_long};
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// What a system call answered, or the errno that it left.
 fn answer(answered: c_long) -> io::Result<c_long> {
@@ -38,4 +41,40 @@ pub(crate) fn map_ids(tree: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>) -> i
         libc::syscall(libc::SYS_mount_setattr, tree, c"".as_ptr(), flags, &raw const attributes, size)
     };
     answer(answered).map(drop)
+}
+
+/// struct file_handle of <fcntl.h>, with room for any.
+#[repr(C)]
+pub(crate) struct Handle {
+    len: u32,
+    kind: c_int,
+    bytes: [u8; MAX_HANDLE],
+}
+
+/// MAX_HANDLE_SZ
+const MAX_HANDLE: usize = 128;
+
+impl Handle {
+    /// name_to_handle_at(2)
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        let mut handle = Self { len: MAX_HANDLE as u32, kind: 0, bytes: [0; MAX_HANDLE] };
+        let mut mount: c_int = 0;
+        let number = libc::SYS_name_to_handle_at;
+        // SAFETY: the path ends with NUL; the kernel writes an int, and to `handle` no more than the `len` bytes it has.
+        let answered = unsafe {
+            libc::syscall(number, libc::AT_FDCWD, path.as_ptr(), &raw mut handle, &raw mut mount, 0)
+        };
+        answer(answered).map(|_| handle)
+    }
+
+    /// open_by_handle_at(2), for reading, in the filesystem that `mount` is an open file of.
+    pub(crate) fn open(&self, mount: &File) -> io::Result<File> {
+        let (number, flags) = (libc::SYS_open_by_handle_at, libc::O_RDONLY | libc::O_CLOEXEC);
+        // SAFETY: the kernel reads `len` bytes after the head, and `of` let it write no more than there are.
+        let opened = unsafe { libc::syscall(number, mount.as_raw_fd(), &raw const *self, flags) };
+        let descriptor = c_int::try_from(answer(opened)?).expect("a descriptor is an int");
+        // SAFETY: the descriptor is new, and nobody else knows of it.
+        Ok(unsafe { File::from_raw_fd(descriptor) })
+    }
 }
