@@ -22,6 +22,7 @@ mod directory;
 mod errors;
 mod escape;
 mod export;
+mod freeze;
 mod handles;
 mod idmap;
 mod index;
@@ -76,6 +77,7 @@ pub(crate) const GROUPS: &[&[Fact]] = &[
     statfs::FACTS,
     sync::FACTS,
     remount::FACTS,
+    freeze::FACTS,
     acl::FACTS,
     permission::FACTS,
     idmap::FACTS,

@@ -78,3 +78,29 @@ impl Handle {
         Ok(unsafe { File::from_raw_fd(descriptor) })
     }
 }
+
+/// Calls ioctl(2) with a structure that the request reads or writes.
+///
+/// # Safety
+///
+/// `request` must not read or write more than a `T`.
+unsafe fn ioctl<T>(file: &File, request: u32, argument: &mut T) -> io::Result<()> {
+    // SAFETY: the descriptor is open, and the caller promises the rest.
+    let answered = unsafe { libc::ioctl(file.as_raw_fd(), request as _, &raw mut *argument) };
+    answer(c_long::from(answered)).map(drop)
+}
+
+const FIFREEZE: u32 = 0xc004_5877;
+const FITHAW: u32 = 0xc004_5878;
+
+/// Makes whoever writes to the filesystem of `file` wait.
+pub(crate) fn freeze(file: &File) -> io::Result<()> {
+    // SAFETY: declared with an int, which the kernel does not even look at.
+    unsafe { ioctl::<c_int>(file, FIFREEZE, &mut 0) }
+}
+
+/// Ends what `freeze` began.
+pub(crate) fn thaw(file: &File) -> io::Result<()> {
+    // SAFETY: declared with an int, which the kernel does not even look at.
+    unsafe { ioctl::<c_int>(file, FITHAW, &mut 0) }
+}
