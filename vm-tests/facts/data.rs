@@ -1,6 +1,10 @@
 //! Data-only layers, below `::`: files that only redirects lead to; and their digests (`verity`).
 
-use crate::fact::{Done, Fact, Stop, each, fact};
+use ovlctl::sys::Errno;
+use rustix::fs::OFlags;
+
+use crate::fact::{Done, Fact, Stop, each, fact, same};
+use crate::raw;
 use crate::scene::{By, Scene, Tree};
 
 const METACOPY: &str = "trusted.overlay.metacopy";
@@ -16,8 +20,20 @@ fn composed(s: &Scene) -> [Tree; 2] {
 }
 
 /// What a metacopy mark has to say of a SHA-256 digest: version, length, flags, algorithm, digest (struct ovl_metacopy).
-fn with_digest() -> Vec<u8> {
-    [&[0, 36, 0, 1][..], &[0xab; 32]].concat()
+fn with_digest(digest: [u8; 32]) -> Vec<u8> {
+    [&[0, 36, 0, 1][..], &digest].concat()
+}
+
+/// A digest that no file has.
+const WRONG: [u8; 32] = [0xab; 32];
+
+/// Makes a file one of fs-verity's, and returns its digest. A filesystem that knows verity may have been made without.
+fn sealed(tree: &Tree, name: &str) -> Result<[u8; 32], Stop> {
+    let file = tree.file_at(name, OFlags::RDONLY)?;
+    match raw::enable_verity(&file).map_err(Stop::from) {
+        Err(Stop::Errno(Errno::OPNOTSUPP)) => Err(Stop::Skip("no fs-verity here".to_owned())),
+        enabled => enabled.and_then(|()| Ok(raw::verity_digest(&file)?)),
+    }
 }
 
 /// Where the kernel has data-only layers.
@@ -112,7 +128,7 @@ pub(super) const FACTS: &[Fact] = &[
     fact("verity::digest_of_a_file_without_verity_is_refused", |s| {
         s.needs("verity=on")?;
         let [meta, _data] = composed(s);
-        meta.mark("f", METACOPY, with_digest());
+        meta.mark("f", METACOPY, with_digest(WRONG));
         let m = s.overlay("verity=on,metacopy=on").data(&["data"]).mounted();
         each([m.kind("f"), m.read("f")])
     })
@@ -120,7 +136,7 @@ pub(super) const FACTS: &[Fact] = &[
     fact("verity::off_ignores_the_digest", |s| {
         s.needs("verity=off")?;
         let [meta, _data] = composed(s);
-        meta.mark("f", METACOPY, with_digest());
+        meta.mark("f", METACOPY, with_digest(WRONG));
         s.overlay("verity=off,metacopy=on").data(&["data"]).mounted().read("f")
     })
     .sees("text"),
@@ -138,4 +154,62 @@ pub(super) const FACTS: &[Fact] = &[
         each([s.upper().read("f"), s.upper().xattrs("f", METACOPY)])
     })
     .sees("text, none"),
+    fact("verity::digest_that_fits_is_required_and_found", |s| {
+        s.needs("verity=on")?;
+        let [meta, data] = composed(s);
+        meta.mark("f", METACOPY, with_digest(sealed(&data, "object")?));
+        s.overlay("verity=require,metacopy=on").data(&["data"]).mounted().read("f")
+    })
+    .sees("text")
+    .on("xfs", "ENOTTY")
+    .on("tmpfs", "ENOTTY"),
+    fact("verity::other_file_with_verity_is_refused", |s| {
+        s.needs("verity=on")?;
+        let [meta, data] = composed(s);
+        let digest = sealed(&data, "object")?;
+        data.unlink("object")?;
+        sealed(data.file("object", "twin"), "object")?;
+        meta.mark("f", METACOPY, with_digest(digest));
+        s.overlay("verity=on,metacopy=on").data(&["data"]).mounted().read("f")
+    })
+    .sees("EIO")
+    .on("xfs", "ENOTTY")
+    .on("tmpfs", "ENOTTY"),
+    fact("verity::require_insists_on_a_digest_even_of_a_file_with_verity", |s| {
+        s.needs("verity=on")?;
+        let [_meta, data] = composed(s);
+        sealed(&data, "object")?;
+        s.overlay("verity=require,metacopy=on").data(&["data"]).mounted().read("f")
+    })
+    .sees("EIO")
+    .on("xfs", "ENOTTY")
+    .on("tmpfs", "ENOTTY"),
+    fact("verity::copying_up_metadata_alone_keeps_the_digest", |s| {
+        s.needs("verity=on")?;
+        let digest = sealed(s.lower().file("f", "text"), "f")?;
+        let m = s.mounted("verity=require,metacopy=on");
+        m.chmod("f", 0o600)?;
+        let kept = s.upper().xattr("f", METACOPY)?;
+        each([same(kept, with_digest(digest).escape_ascii().to_string()), m.read("f")])
+    })
+    .sees("same, text")
+    .on("xfs", "ENOTTY")
+    .on("tmpfs", "ENOTTY"),
+    fact("verity::copied_data_can_be_written", |s| {
+        s.needs("verity=on")?;
+        let lower = s.lower();
+        sealed(lower.file("f", "old"), "f")?;
+        let m = s.mounted("verity=require,metacopy=on");
+        each([lower.append("f", " new"), m.append("f", " new"), m.read("f")])
+    })
+    .sees("EPERM, ok, old new")
+    .on("xfs", "ENOTTY")
+    .on("tmpfs", "ENOTTY"),
+    fact("verity::is_not_enabled_through_the_overlay", |s| {
+        s.lower();
+        let m = s.mounted("");
+        m.create("f")?;
+        raw::enable_verity(&m.file_at("f", OFlags::RDONLY)?).done()
+    })
+    .sees("ENOTTY"),
 ];
