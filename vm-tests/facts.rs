@@ -43,6 +43,7 @@ mod rename;
 mod says;
 mod silent;
 mod statfs;
+mod statmount;
 mod sync;
 mod tmpfile;
 mod userxattr;
@@ -86,6 +87,7 @@ pub(crate) const GROUPS: &[&[Fact]] = &[
     handles::FACTS,
     namespace::FACTS,
     mountinfo::FACTS,
+    statmount::FACTS,
     errors::FACTS,
     says::FACTS,
     silent::FACTS,

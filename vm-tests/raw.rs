@@ -4,12 +4,15 @@
 
 #![expect(unsafe_code, reason = "no crate wraps these calls")]
 
-use std::ffi::{CString, c_int, c_long};
+use std::ffi::{CStr, CString, c_int, c_long};
 use std::fs::File;
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 /// What a system call answered, or the errno that it left.
 fn answer(answered: c_long) -> io::Result<c_long> {
@@ -146,4 +149,73 @@ pub(crate) fn verity_digest(file: &File) -> io::Result<[u8; 32]> {
     // SAFETY: the request writes the head, and as many bytes as `len` says there are.
     unsafe { ioctl(file, FS_IOC_MEASURE_VERITY, &mut measured) }?;
     Ok(measured.digest)
+}
+
+/// struct mnt_id_req of <linux/mount.h>, as Linux 6.8 has it.
+#[repr(C)]
+struct MountRequest {
+    size: u32,
+    spare: u32,
+    mount: u64,
+    asked: u64,
+}
+
+/// The head of struct statmount; strings follow at byte 512, to which `fs_type` and its like are offsets.
+#[repr(C)]
+struct MountHead {
+    size: u32,
+    options: u32,
+    told: u64,
+    device: [u32; 2],
+    magic: u64,
+    flags: u32,
+    fs_type: u32,
+    ids: [u64; 3],
+    attributes: u64,
+    propagation: [u64; 4],
+    root: u32,
+    point: u32,
+    namespace: u64,
+    subtype: u32,
+    source: u32,
+    option_count: u32,
+    option_array: u32,
+}
+
+/// A text that statmount(2) tells: the bit that asks for it, and where its offset is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Text(u64, usize);
+
+pub(crate) const ROOT: Text = Text(0x8, offset_of!(MountHead, root));
+pub(crate) const POINT: Text = Text(0x10, offset_of!(MountHead, point));
+pub(crate) const TYPE: Text = Text(0x20, offset_of!(MountHead, fs_type));
+pub(crate) const OPTIONS: Text = Text(0x80, offset_of!(MountHead, options));
+pub(crate) const SOURCE: Text = Text(0x200, offset_of!(MountHead, source));
+/// The first of the options, which are not escaped here.
+pub(crate) const FIRST_OPTION: Text = Text(0x400, offset_of!(MountHead, option_array));
+
+const STATMOUNT: c_long = 457;
+const STRINGS: usize = 512;
+const STATX_MNT_ID_UNIQUE: u32 = 0x4000;
+
+/// statmount(2) of the mount that `path` is on: `None` where the kernel does not tell this.
+pub(crate) fn mount_text(path: &Path, text: Text) -> io::Result<Option<String>> {
+    let unique = StatxFlags::from_bits_retain(STATX_MNT_ID_UNIQUE);
+    let mount = statx(CWD, path, AtFlags::empty(), unique)?.stx_mnt_id;
+    let size = u32::try_from(size_of::<MountRequest>()).expect("it is small");
+    let request = MountRequest { size, spare: 0, mount, asked: text.0 };
+    let mut buffer = vec![0_u64; 1024];
+    let room = size_of_val(buffer.as_slice());
+    // SAFETY: the kernel reads `size` bytes of the request, and writes no more than `room` bytes to the aligned buffer.
+    let answered = unsafe { libc::syscall(STATMOUNT, &raw const request, buffer.as_mut_ptr(), room, 0) };
+    answer(answered)?;
+    let bytes: Vec<u8> = buffer.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let told = buffer[offset_of!(MountHead, told) / size_of::<u64>()];
+    if told & text.0 == 0 {
+        return Ok(None);
+    }
+    let offset = bytes[text.1..][..4].try_into().expect("four bytes");
+    let from = STRINGS + usize::try_from(u32::from_ne_bytes(offset)).expect("an offset fits");
+    let string = CStr::from_bytes_until_nul(&bytes[from..]).map_err(io::Error::other)?;
+    Ok(Some(string.to_string_lossy().into_owned()))
 }
