@@ -6,10 +6,11 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// What a guest has besides the filesystem under test; a kernel that has one built in brings no file, and that is fine.
-const WANTED: [&str; 8] = [
+const WANTED: [&str; 9] = [
     "virtio_pci",
     "virtio_blk",
     "crc32c_generic", // ext4, xfs and btrfs ask for it by its algorithm's name, which no file tells
+    "crc32c_cryptoapi", // what Linux 6.16 and later call it
     "sha256_generic", // fs-verity does
     "overlay",
     "loop",
