@@ -81,6 +81,28 @@ pub fn describe(errno: Errno) -> String {
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
+/// Joins what each error of a chain says, outside in, into one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {}", plain(&error.to_string()));
+        cause = error.source();
+    }
+    plain(&line)
+}
+
+/// Leaves out the number that Rust puts behind the C library's sentence.
+fn plain(text: &str) -> String {
+    match text.split_once(" (os error ") {
+        Some((before, after)) => {
+            format!("{before}{}", after.split_once(')').map_or("", |(_, rest)| rest))
+        }
+        None => text.to_owned(),
+    }
+}
+
 /// Returns the user and group that own what this process creates.
 #[must_use]
 pub fn creates_as() -> (u32, u32) {

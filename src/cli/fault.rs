@@ -1,6 +1,5 @@
 //! What went wrong becomes a line, perhaps a hint, and an exit code. The only file that writes to stderr.
 
-use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -8,6 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::sys::caps::Need;
+use crate::sys::chain;
 use crate::{archive, layer, mount, store};
 
 /// The exit codes, as `--help` tells them.
@@ -311,27 +311,6 @@ fn store_hint(error: &store::Error) -> Option<String> {
         | store::Error::Root { .. }
         | store::Error::File { .. }
         | store::Error::Call(_) => None,
-    }
-}
-
-/// Joins what each error of a chain says, outside in.
-fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line = format!("{line}: {}", plain(&error.to_string()));
-        cause = error.source();
-    }
-    plain(&line)
-}
-
-/// Leaves out the number that Rust puts behind the C library's sentence.
-fn plain(text: &str) -> String {
-    match text.split_once(" (os error ") {
-        Some((before, after)) => {
-            format!("{before}{}", after.split_once(')').map_or("", |(_, rest)| rest))
-        }
-        None => text.to_owned(),
     }
 }
 

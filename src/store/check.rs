@@ -24,6 +24,7 @@ use super::layers::names_in;
 use super::layout::{self, DIFF, LINK, LINKS, LOWER, WORK};
 use super::record::{ContainerRecord, LayerRecord, Upper};
 use crate::digest::Digest;
+use crate::sys::chain;
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -149,7 +150,7 @@ impl Check<'_> {
                     self.layers.insert(chain_id, (layer, name));
                 }
                 Ok(None) => {}
-                Err(e) => self.found("layer", &chain_id, format!("its record cannot be read: {}", said(&e))),
+                Err(e) => self.found("layer", &chain_id, format!("its record cannot be read: {}", chain(&e))),
             }
         }
         let layers: Vec<LayerRecord> = self.layers.values().map(|(layer, _)| layer.clone()).collect();
@@ -225,14 +226,14 @@ impl Check<'_> {
                     continue;
                 }
                 Err(e) => {
-                    self.found("image", &id, format!("its record cannot be read: {}", said(&e)));
+                    self.found("image", &id, format!("its record cannot be read: {}", chain(&e)));
                     continue;
                 }
             };
             match self.store.image_config(&id) {
                 Ok(config) if Digest::of(&config) == id => {}
                 Ok(_) => self.found("image", &id, "its config is not the one that its id names"),
-                Err(e) => self.found("image", &id, format!("its config cannot be read: {}", said(&e))),
+                Err(e) => self.found("image", &id, format!("its config cannot be read: {}", chain(&e))),
             }
             let layers: Vec<Digest> = record.layers.iter().map(|layer| layer.chain_id).collect();
             for (nr, layer) in layers.iter().enumerate().filter(|(_, layer)| !self.store.has_layer(layer)) {
@@ -255,7 +256,7 @@ impl Check<'_> {
                 self.found(
                     "store",
                     &self.store.layout().root().display(),
-                    format!("names cannot be read: {}", said(&e)),
+                    format!("names cannot be read: {}", chain(&e)),
                 );
             }
             Err(e) => return Err(e),
@@ -269,7 +270,7 @@ impl Check<'_> {
             match self.store.container(name) {
                 Ok(Some(container)) => self.container(&container, images),
                 Ok(None) => {}
-                Err(e) => self.found("container", &name, format!("its record cannot be read: {}", said(&e))),
+                Err(e) => self.found("container", &name, format!("its record cannot be read: {}", chain(&e))),
             }
         }
         Ok(())
@@ -325,9 +326,4 @@ impl Check<'_> {
 /// Whether the symbolic link leads to the `diff` of this layer or container.
 fn leads_to(link: &Path, id: &str) -> bool {
     fs::read_link(link).is_ok_and(|target| target == Path::new(&layout::link_target(id)))
-}
-
-/// What an error says, with what caused it.
-fn said(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |e| e.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

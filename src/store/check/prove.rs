@@ -13,6 +13,7 @@ use crate::store::error::{Error, file};
 use crate::store::layout::DIFF;
 use crate::store::record::LayerRecord;
 use crate::store::{Change, private_dir};
+use crate::sys::chain;
 use crate::sys::dir::Dir;
 
 impl Change<'_> {
@@ -44,7 +45,7 @@ impl Change<'_> {
             if is_there && self.layout().recipe(chain_id).exists() && proved.insert(*chain_id) {
                 match self.contents(&layer, &mut tell)? {
                     Ok(()) => self.inodes(&layer, &below, &mut buffers, &mut tell)?,
-                    Err(fault) => tell(None, super::said(&fault)),
+                    Err(fault) => tell(None, chain(&fault)),
                 }
             }
             if !is_there {
@@ -96,7 +97,7 @@ impl Change<'_> {
         let recipe = File::open(&path).map_err(file(&path))?;
         let mut tar = Dir::open(self.stage.path())?.create_unnamed()?;
         if let Err(fault) = recipe::hollow(&recipe, &mut tar) {
-            tell(None, super::said(&fault));
+            tell(None, chain(&fault));
             return Ok(());
         }
         let path = self.stage.fresh();
@@ -109,7 +110,7 @@ impl Change<'_> {
         let made = layer::unpack(blob, &layer.diff_id, &wanted, &beside, &options, buffers)
             .and_then(|unpacked| unpacked.settle(&wanted, below));
         if let Err(e) = made {
-            tell(None, format!("its tar cannot be unpacked again: {}", super::said(&e)));
+            tell(None, format!("its tar cannot be unpacked again: {}", chain(&e)));
             return Ok(());
         }
         let diff = Dir::open(&self.layout().overlay(&layer.chain_id.hex()).join(DIFF))?;
