@@ -45,6 +45,9 @@ impl Check {
         if self.deep || self.repair {
             permit("check", TO_EXTRACT)?;
         }
+        if self.deep && !self.repair {
+            caps::drop_all_but(TO_EXTRACT);
+        }
         let store = context.store()?;
         let root = store.layout().root().display().to_string();
         let failed = |e: Error| Fault::new("check", &root, e);
