@@ -16,6 +16,7 @@ use crate::store::images::Image;
 use crate::store::record::{ContainerRecord, Upper};
 use crate::store::{self, Change, Store};
 use crate::sys::caps::{TO_EXTRACT, TO_MOUNT};
+use crate::sys::filesystem::read_size;
 use crate::sys::lock::Share;
 
 /// Mount an image archive, an image, a container, or any directories
@@ -202,7 +203,7 @@ impl Arguments {
             return Ok(UpperWish::Tmpfs { size: None });
         }
         match text.strip_prefix("tmpfs:") {
-            Some(size) => match bytes(size) {
+            Some(size) => match read_size(size) {
                 Some(size) => Ok(UpperWish::Tmpfs { size: Some(size) }),
                 None => Err(Cause::Usage(format!("'{size}' is no size: a number, or one with K, M, G or T"))),
             },
@@ -352,43 +353,5 @@ fn container_to_be(image: &Image, upper: UpperWish<'_>) -> ContainerRecord {
         target: None,
         remove: false,
         unfinished: true,
-    }
-}
-
-/// Reads a size: `64M`, `1G`, `4096`.
-fn bytes(text: &str) -> Option<u64> {
-    let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
-        Some(at) => text.split_at(at),
-        None => (text, ""),
-    };
-    let shift = match unit.to_ascii_lowercase().as_str() {
-        "" => 0,
-        "k" | "kib" => 10,
-        "m" | "mib" => 20,
-        "g" | "gib" => 30,
-        "t" | "tib" => 40,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(1 << shift).filter(|&size| size > 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_read_with_their_unit() {
-        for (text, size) in [
-            ("4096", Some(4096)),
-            ("64M", Some(64 << 20)),
-            ("1gib", Some(1 << 30)),
-            ("0", None),
-            ("", None),
-            ("M", None),
-            ("1X", None),
-            ("99999999T", None),
-        ] {
-            assert_eq!(bytes(text), size, "{text}");
-        }
     }
 }

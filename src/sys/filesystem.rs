@@ -101,6 +101,24 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// Reads a size: `64M`, `1G`, `4096`.
+#[must_use]
+pub fn read_size(text: &str) -> Option<u64> {
+    let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
+        Some(at) => text.split_at(at),
+        None => (text, ""),
+    };
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" => 0,
+        "k" | "kib" => 10,
+        "m" | "mib" => 20,
+        "g" | "gib" => 30,
+        "t" | "tib" => 40,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(1 << shift).filter(|&size| size > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +134,21 @@ mod tests {
             (1_288_490_189, "1.2 GiB"),
         ] {
             assert_eq!(size(bytes), text);
+        }
+    }
+    #[test]
+    fn sizes_are_read_with_their_unit() {
+        for (text, size) in [
+            ("4096", Some(4096)),
+            ("64M", Some(64 << 20)),
+            ("1gib", Some(1 << 30)),
+            ("0", None),
+            ("", None),
+            ("M", None),
+            ("1X", None),
+            ("99999999T", None),
+        ] {
+            assert_eq!(read_size(text), size, "{text}");
         }
     }
 }
