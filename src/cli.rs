@@ -14,6 +14,7 @@ mod print;
 mod probe;
 mod remove;
 mod sweep;
+mod sync;
 mod umount;
 
 use std::path::PathBuf;
@@ -56,6 +57,8 @@ enum Verb {
     Probe(probe::Probe),
     #[command(hide = true)]
     Sweep(sweep::Sweep),
+    #[command(hide = true)]
+    Sync(sync::Sync),
 }
 
 /// Runs the command line of this process.
@@ -72,6 +75,7 @@ impl Cli {
     fn run(&self) -> Result<(), Fault> {
         crate::sys::raise_file_limit();
         let context = Context { root: self.root.clone() };
+        sync::before(&self.verb, &context)?;
         let done = match &self.verb {
             Verb::Mount(verb) => verb.run(&context),
             Verb::Umount(verb) => verb.run(&context),
@@ -88,6 +92,7 @@ impl Cli {
             Verb::Plan(verb) => verb.run(&context),
             Verb::Probe(verb) => verb.run(&context),
             Verb::Sweep(verb) => verb.run(&context),
+            Verb::Sync(verb) => verb.run(&context),
         };
         // Whatever became of it: a load that failed leaves most to delete.
         let swept = self.verb.sweeping().map_or(Ok(()), |sweeping| sweeping.run(&context));
@@ -113,7 +118,8 @@ impl Verb {
             | Self::Inspect(_)
             | Self::Df(_)
             | Self::Plan(_)
-            | Self::Sweep(_) => None,
+            | Self::Sweep(_)
+            | Self::Sync(_) => None,
         }
     }
 }

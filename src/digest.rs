@@ -21,6 +21,8 @@ const VALUES: [u8; 256] = {
     }
     values
 };
+/// How many hex digits a digest has.
+pub const HEX_LEN: usize = 64;
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 const NO_DIGIT: u8 = 0x80;
 
@@ -41,6 +43,9 @@ pub enum NotADigest {
 }
 
 impl Digest {
+    /// Stands where nobody knows a digest: nothing that is known has this one.
+    pub const NONE: Self = Self([0; 32]);
+
     /// Returns the digest of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
@@ -56,7 +61,7 @@ impl Digest {
             *byte = (high << 4) | (low & 15);
             seen |= high | low;
         }
-        if hex.len() == 64 && seen < NO_DIGIT {
+        if hex.len() == HEX_LEN && seen < NO_DIGIT {
             Ok(Self(bytes))
         } else {
             Err(NotADigest::NotHex(hex.to_owned()))

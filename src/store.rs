@@ -3,6 +3,7 @@
 //! ```text
 //! <root>/                       0700: whoever could enter it could run an image's setuid files
 //!   store.json                  the format's number
+//!   boot                        in which boot of the machine it was made or recovered last; see [`recover`]
 //!   overlay2/                   Docker's tree, exactly
 //!     l/<LINK> -> ../<id>/diff    a layer's short name: 26 characters of A-Z2-7
 //!     <id>/                       a layer (its chain id) or a container (random), 64 hex digits
@@ -10,10 +11,11 @@
 //!       link                        its short name
 //!       lower                       what lies below, uppermost first: l/LINK:l/LINK
 //!       work/  merged/              overlayfs' scratch directory; where a container mounts by default
+//!       committed                   empty: the disk has the layer; see [`sync`]
 //!   layers/<chain id>.json      what is known of a layer
 //!   recipes/<chain id>          how its tar is made again; see [`crate::layer::recipe`]
-//!   images/<id>/                image.json, config.json
-//!   names.json                  which name means which image
+//!   images/<id>/                image.json, config.json; committed, as a layer has it
+//!   names.json                  which name means which image; names.synced.json: the same, as it was synced last
 //!   containers/<name>.json      what is known of a container
 //!   empty/                      an empty directory: what an image without layers is made of
 //!   staging/                    what is being made and removed, by command; see [`stage`]
@@ -23,6 +25,8 @@
 //! A layer or a container is there when its directory in `overlay2/` is; its record is written before. Everything that
 //! others may see is made in a stage and renamed into place. Reading takes no lock. Knows no tar and no mounting.
 
+mod adopt;
+mod boot;
 pub mod check;
 pub mod containers;
 pub mod error;
@@ -32,7 +36,9 @@ pub mod layout;
 pub mod load;
 pub mod prune;
 pub mod record;
+pub mod recover;
 pub mod stage;
+pub mod sync;
 pub mod usage;
 
 use std::fs::{self, DirBuilder};
@@ -40,8 +46,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
+use boot::{Boot, Format, State};
 pub use error::Error;
 use error::file;
 use layout::Layout;
@@ -55,25 +60,15 @@ use crate::sys::lock::{Holder, Lock, Share};
 #[derive(Debug)]
 pub struct Store {
     layout: Layout,
+    state: State,
 }
-
-/// `store.json`: that this is a store, of which format.
-#[derive(Serialize, Deserialize)]
-struct Format {}
 
 impl Store {
     /// The store at `root`, which need not exist: then it holds nothing.
     pub fn open(root: &Path) -> Result<Self, Error> {
         let layout = Layout::new(root);
-        match fs::read(layout.format()) {
-            Ok(text) => {
-                record::read::<Format>(&text)
-                    .map_err(|source| Error::Record { path: layout.format(), source })?;
-            }
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
-            Err(e) => return Err(file(layout.format())(e)),
-        }
-        Ok(Self { layout })
+        let state = State::of(&layout)?;
+        Ok(Self { layout, state })
     }
 
     /// Every name in the store.
@@ -240,12 +235,25 @@ fn create(layout: &Layout) -> Result<(), Error> {
         return Ok(());
     }
     stage::sweep_outside(root)?;
+    // Whoever was killed here, or lost power, left at least this.
+    let begun = layout.overlay2().is_dir();
     let others = |name: &Vec<u8>| name != TRIAL && name != b"lost+found" && !stage::is_outside(name);
-    if dir.names()?.iter().any(others) {
+    if !begun && dir.names()?.iter().any(others) {
         return Err(Error::NotAStore(root.to_owned()));
     }
     dir.chmod_self(0o700)?;
     try_out(&dir)?;
+    make_folders(layout)?;
+    if !boot::has_content(layout) {
+        let path = layout.boot();
+        fs::write(&path, record::write(&Boot::now()?)).map_err(file(path))?;
+    }
+    // Last, and whole: then the store is there.
+    Stage::new(layout)?.write(&layout.format(), &record::write(&Format { marks: true }))
+}
+
+/// Makes the folders of a store that are missing.
+fn make_folders(layout: &Layout) -> Result<(), Error> {
     for path in [
         layout.links(),
         layout.layers(),
@@ -260,9 +268,7 @@ fn create(layout: &Layout) -> Result<(), Error> {
     }
     let empty = Dir::open(&layout.empty())?;
     crate::layer::fresh_root(&empty)?;
-    empty.chmod_self(0o755)?;
-    let format = layout.format();
-    fs::write(&format, record::write(&Format {})).map_err(file(&format))
+    Ok(empty.chmod_self(0o755)?)
 }
 
 /// What [`try_out`] calls its directory.

@@ -74,6 +74,13 @@ pub fn raise_file_limit() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
+/// Returns what tells this boot of the machine from all others (random(4)). Containers have that of their host.
+pub fn boot_id() -> Result<String, CallFailed> {
+    const FILE: &str = "/proc/sys/kernel/random/boot_id";
+    let text = std::fs::read_to_string(FILE).map_err(|e| CallFailed::of_io(format!("open({FILE:?})"), &e))?;
+    Ok(text.trim_end().to_owned())
+}
+
 /// Returns the C library's sentence for `errno`, without Rust's "(os error N)".
 #[must_use]
 pub fn describe(errno: Errno) -> String {

@@ -29,7 +29,7 @@ pub(super) struct Check {
     deep: bool,
     /// Put right what records can tell; with --from, damaged layers too. Changes of containers are never touched
     #[arg(long)]
-    repair: bool,
+    pub(super) repair: bool,
     /// Unpack damaged layers again from this archive, and no others
     #[arg(long, value_name = "ARCHIVE", requires = "repair")]
     from: Vec<PathBuf>,
@@ -62,6 +62,7 @@ impl Check {
         if !report.findings.is_empty() || self.listing.json {
             self.show(&report)?;
         }
+        report.notes.iter().for_each(|note| fault::say(note));
         fault::say(&summary(&report, self.deep.then_some(proved.len())));
         let left = if self.repair { self.mend(&store, &report.findings)? } else { report.findings.len() };
         if left == 0 { Ok(()) } else { Err(Fault::new("vouch for", &root, Cause::Unsound(left))) }

@@ -7,8 +7,9 @@ use clap::Args;
 
 use super::fault::{self, Cause, Fault};
 use super::load::{self, Pick};
-use super::{Context, permit, print, waiting};
+use super::{Context, permit, print, sync, waiting};
 use crate::archive::{self, Archive, name};
+use crate::digest::Digest;
 use crate::mount::container::{self, Done, How, UpperWish, Wishes};
 use crate::mount::options::Options;
 use crate::mount::{self, Access, Lower, Method, Target};
@@ -103,14 +104,22 @@ impl Mount {
         permit("mount", TO_EXTRACT)?;
         let (source, target) = arguments.source_and_target()?;
         let object = arguments.object(source, target);
-        let done =
+        let (done, image) =
             arguments.mount(context, source, target).map_err(|cause| Fault::new("mount", object, cause))?;
         done.warnings.iter().for_each(|warning| fault::warn(warning));
         print::path(&done.target)?;
         if let Some(name) = &done.container {
             fault::say(&format!("container '{name}'"));
         }
+        if !arguments.pick.no_sync {
+            sync::start(context, &image);
+        }
         Ok(())
+    }
+
+    /// Whether something of the store's is mounted.
+    pub(super) fn needs_store(&self) -> bool {
+        self.arguments.lower.is_empty()
     }
 }
 
@@ -211,7 +220,12 @@ impl Arguments {
         }
     }
 
-    fn mount(&self, context: &Context, source: &Path, target: Option<&Path>) -> Result<Done, Cause> {
+    fn mount(
+        &self,
+        context: &Context,
+        source: &Path,
+        target: Option<&Path>,
+    ) -> Result<(Done, Digest), Cause> {
         let target = target.map(|target| self.pin(target)).transpose()?;
         let how = self.how(target.as_ref())?;
         let store = context.open_store()?;
@@ -224,14 +238,16 @@ impl Arguments {
                         "{option} is for a new container, and this one is there"
                     )));
                 }
-                return Ok(container::mount_again(&change, &container.name, &how, &mut waiting())?);
+                let done = container::mount_again(&change, &container.name, &how, &mut waiting())?;
+                return Ok((done, container.image));
             }
             Source::Image(image) => image,
             Source::Archive(path) => self.load(&change, &path)?,
         };
         if self.read_only {
             let target = how.target.ok_or_else(|| Cause::Usage("--read-only needs TARGET".to_owned()))?;
-            return Ok(container::mount_image(&store, &image.record, &how, target)?);
+            let done = container::mount_image(&store, &image.record, &how, target)?;
+            return Ok((done, image.record.id));
         }
         let asked = source.to_str().and_then(|source| name::normal(source).ok());
         let asked = image.names.iter().find(|name| Some(*name) == asked.as_ref());
@@ -241,7 +257,7 @@ impl Arguments {
             upper: self.upper_wish()?,
             remove: self.rm,
         };
-        Ok(container::mount_new(&change, &image, wishes, &how)?)
+        Ok((container::mount_new(&change, &image, wishes, &how)?, image.record.id))
     }
 
     /// Finds out what the source means: names in the store come first.

@@ -84,6 +84,8 @@ pub struct Report {
     pub containers: usize,
     /// What is wrong.
     pub findings: Vec<Finding>,
+    /// What is not wrong, but good to know, a sentence each.
+    pub notes: Vec<String>,
 }
 
 impl Store {
@@ -101,6 +103,7 @@ impl Store {
         check.containers(&images)?;
         check.overlay2()?;
         check.links()?;
+        check.unsynced()?;
         Ok(check.report)
     }
 }
@@ -281,7 +284,12 @@ impl Check<'_> {
         self.known.insert(container.id.clone());
         let name = container.name.as_str();
         let Some(layers) = images.get(&container.image) else {
-            return self.found("container", &name, format!("its image {} is not there", container.image));
+            // Only a power cut takes an image from below a container; where it is loaded again, all is as it was.
+            let image = container.image_name.clone().unwrap_or_else(|| container.image.to_string());
+            return self
+                .report
+                .notes
+                .push(format!("container '{name}' waits for image {image}: load it again"));
         };
         match layers.last().map(|top| self.stack(*top)) {
             Some(Ok(below)) => self.directory("container", &name, &container.id, &below),
@@ -306,6 +314,18 @@ impl Check<'_> {
                 let path = self.store.layout().overlay(&id);
                 self.found("store", &path.display(), "belongs to no layer and no container");
             }
+        }
+        Ok(())
+    }
+
+    fn unsynced(&mut self) -> Result<(), Error> {
+        let (images, layers) = self.store.unsynced()?;
+        let count = |n: usize, what| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        if !images.is_empty() || !layers.is_empty() {
+            let (images, layers) = (count(images.len(), "image"), count(layers.len(), "layer"));
+            self.report
+                .notes
+                .push(format!("{images} and {layers} are not synced: a power cut would lose them"));
         }
         Ok(())
     }

@@ -3,14 +3,15 @@
 use std::fs;
 use std::path::PathBuf;
 
+use super::boot::State;
 use super::error::{Error, file};
 use super::layers::{gone, read_record, read_records};
-use super::layout::{DIFF, MERGED, WORK};
+use super::layout::{CONTAINER, DIFF, MERGED, WORK};
 use super::record::{self, ContainerRecord, ImageRecord, StoredPath, Upper};
 use super::{Change, Own, Store, nearest, now};
 use crate::digest::hex;
 use crate::layer;
-use crate::sys::dir::Dir;
+use crate::sys::dir::{Dir, cannot_hold};
 use crate::sys::filesystem;
 use crate::sys::lock::Holder;
 
@@ -46,7 +47,12 @@ pub struct NewContainer<'a> {
 impl Store {
     /// Returns all containers, in the order of their names.
     pub fn containers(&self) -> Result<Vec<ContainerRecord>, Error> {
-        let mut containers = read_records::<ContainerRecord>(&self.layout().containers())?;
+        let mut containers = match self.state {
+            State::Marked => self.readable_containers()?,
+            State::Nothing | State::Sound | State::Suspect(_) | State::WithoutMarks => {
+                read_records::<ContainerRecord>(&self.layout().containers())?
+            }
+        };
         containers.retain(|container| self.is_there(container));
         containers.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(containers)
@@ -128,6 +134,7 @@ impl Change<'_> {
         if below.is_empty() {
             super::private_dir(&staged.join(WORK))?;
         }
+        inscribe(&Dir::open(&staged)?, &record::write(&container))?;
         self.record_container(&container)?;
         fs::rename(&staged, self.layout().overlay(&container.id)).map_err(file(&staged))?;
         self.name_link(&link, &container.id)?;
@@ -153,7 +160,11 @@ impl Change<'_> {
 
     /// Writes down what is known of a container.
     pub fn record_container(&self, container: &ContainerRecord) -> Result<(), Error> {
-        self.stage.write(&self.layout().container(&container.name), &record::write(container))
+        let record = record::write(container);
+        if let Ok(dir) = Dir::open(&self.layout().overlay(&container.id)) {
+            inscribe(&dir, &record)?;
+        }
+        self.stage.write(&self.layout().container(&container.name), &record)
     }
 
     /// Removes a container, which must not be mounted, with its changes, but not an upper directory of the user's.
@@ -200,12 +211,22 @@ pub(super) fn is_on_disk(container: &ContainerRecord) -> bool {
     matches!(container.upper, Upper::Store)
 }
 
+/// Writes a container's record on its directory, too: who has a file there synced has all directories above it on the disk,
+/// with their attributes, but no other file.
+pub(super) fn inscribe(dir: &Dir, record: &[u8]) -> Result<(), Error> {
+    match dir.set_xattr_self(CONTAINER, record) {
+        // It may be too long for ext4: paths in it are as long as their user likes. Then the one before is better than none.
+        Err(failed) if cannot_hold(&failed) => Ok(()),
+        set => Ok(set?),
+    }
+}
+
 fn lock_name(container: &str) -> String {
     format!("container-{container}")
 }
 
 /// Whether `text` may name a container: what Docker allows, and short enough for a file's name.
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric();
     text.len() <= LONGEST_NAME
         && text.starts_with(word)

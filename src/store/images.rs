@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use super::boot::State;
 use super::error::{Error, file};
-use super::layers::{names_in, read_record};
+use super::layers::{names_in, read_record, read_sound};
 use super::layout::{IMAGE_CONFIG, IMAGE_RECORD};
 use super::record::{self, ImageRecord, Names};
 use super::{Change, Store, nearest};
@@ -26,6 +27,12 @@ const SHORTEST_ID: usize = 4;
 impl Store {
     /// Returns which name means which image.
     pub fn names(&self) -> Result<Names, Error> {
+        if self.state == State::Marked {
+            let names = read_sound(&self.layout().names())?;
+            return Ok(names
+                .map_or_else(|| read_sound(&self.layout().synced_names()), |names| Ok(Some(names)))?
+                .unwrap_or_default());
+        }
         Ok(read_record(&self.layout().names())?.unwrap_or_default())
     }
 
@@ -59,7 +66,8 @@ impl Store {
 
     /// Returns the image of this id; `None` where there is none.
     pub fn image_record(&self, id: &Digest) -> Result<Option<ImageRecord>, Error> {
-        read_record(&self.layout().image(id).join(IMAGE_RECORD))
+        let place = self.layout().image(id);
+        if self.state.trusts(&place) { read_record(&place.join(IMAGE_RECORD)) } else { Ok(None) }
     }
 
     /// Returns an image's config, byte for byte as its archive had it.
@@ -70,7 +78,8 @@ impl Store {
 
     pub(super) fn image_ids(&self) -> Result<Vec<Digest>, Error> {
         let names = names_in(&self.layout().images())?;
-        Ok(names.iter().filter_map(|name| Digest::from_hex(name).ok()).collect())
+        let ids = names.iter().filter_map(|name| Digest::from_hex(name).ok());
+        Ok(ids.filter(|id| self.state.trusts(&self.layout().image(id))).collect())
     }
 
     /// Returns the one image whose id starts so.
@@ -107,6 +116,7 @@ impl Change<'_> {
         if place.exists() {
             return Ok(());
         }
+        self.stand_again(image)?;
         let staged = self.stage.fresh();
         super::private_dir(&staged)?;
         for (name, bytes) in [(IMAGE_CONFIG, config), (IMAGE_RECORD, &record::write(image))] {

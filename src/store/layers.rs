@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Error, file};
 use super::layout::{self, DIFF, LINK, LOWER, WORK};
-use super::record::{self, LayerRecord};
+use super::record::{self, LayerRecord, Unreadable};
 use super::{Change, Store};
 use crate::digest::Digest;
 use crate::layer::recipe::{DISPLACED, Fault, RECIPE, rebuild};
@@ -24,7 +24,8 @@ impl Store {
     /// Whether the layer is there, whole.
     #[must_use]
     pub fn has_layer(&self, chain_id: &Digest) -> bool {
-        self.layout().overlay(&chain_id.hex()).exists()
+        let place = self.layout().overlay(&chain_id.hex());
+        place.exists() && self.state.trusts(&place)
     }
 
     /// Returns what is known of a layer; `None` where there is no such layer.
@@ -172,7 +173,8 @@ impl Change<'_> {
     /// Removes a layer or container: first its short name, then, by one rename, its directory.
     pub(super) fn remove_overlay(&self, id: &str) -> Result<(), Error> {
         let dir = self.layout().overlay(id);
-        if let Ok(link) = read_text(&dir.join(LINK)) {
+        // What a power cut left of it may be empty, and no name.
+        if let Some(link) = read_text(&dir.join(LINK)).ok().filter(|link| is_link(link)) {
             gone(&self.layout().links().join(link))?;
         }
         self.stage.discard(&dir)
@@ -185,6 +187,11 @@ impl Change<'_> {
         gone(&self.layout().recipe(chain_id))?;
         gone(&self.layout().layer(chain_id))
     }
+}
+
+/// Whether `text` is a short name, whole.
+pub(super) fn is_link(text: &str) -> bool {
+    text.len() == LINK_LEN && text.bytes().all(|letter| LETTERS.contains(&letter))
 }
 
 pub(super) fn new_link() -> Result<String, Error> {
@@ -212,6 +219,14 @@ pub(super) fn read_record<T: for<'a> serde::Deserialize<'a>>(path: &Path) -> Res
         }
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
         Err(e) => Err(file(path)(e)),
+    }
+}
+
+/// Reads a record; `None` where there is none, or only what a power cut left of it.
+pub(super) fn read_sound<T: for<'a> serde::Deserialize<'a>>(path: &Path) -> Result<Option<T>, Error> {
+    match read_record(path) {
+        Err(Error::Record { source: Unreadable::Damaged(_), .. }) => Ok(None),
+        read => read,
     }
 }
 

@@ -15,6 +15,11 @@ pub const WORK: &str = "work";
 /// Where a container is mounted when no target was given.
 pub const MERGED: &str = "merged";
 
+/// In the directory of a layer or an image: an empty file, made when all of it was on the disk. Docker's layers have it, too.
+pub const COMMITTED: &str = "committed";
+/// The extended attribute of a container's directory that holds its record once more.
+pub const CONTAINER: &[u8] = b"trusted.ovlctl.container";
+
 const OVERLAY2: &str = "overlay2";
 /// Where short names are.
 pub const LINKS: &str = "l";
@@ -104,6 +109,12 @@ impl Layout {
         self.root.join("names.json")
     }
 
+    /// The names as they were when they were last on the disk.
+    #[must_use]
+    pub fn synced_names(&self) -> PathBuf {
+        self.root.join("names.synced.json")
+    }
+
     /// Records of containers.
     #[must_use]
     pub fn containers(&self) -> PathBuf {
@@ -132,6 +143,12 @@ impl Layout {
     #[must_use]
     pub fn empty(&self) -> PathBuf {
         self.root.join("empty")
+    }
+
+    /// In which boot of the machine the store was made or recovered last.
+    #[must_use]
+    pub fn boot(&self) -> PathBuf {
+        self.root.join("boot")
     }
 
     /// What this store is: its format number.

@@ -150,7 +150,7 @@ impl Change<'_> {
 
     /// A record is written before its directory is put in place: a command killed in between leaves the record. Its locks
     /// stay too; nobody else can hold one now.
-    fn remove_unfinished(&self) -> Result<(), Error> {
+    pub(super) fn remove_unfinished(&self) -> Result<(), Error> {
         for name in names_in(&self.layout().locks())?.iter().filter(|name| *name != STORE_LOCK) {
             gone(&self.layout().locks().join(name))?;
         }

@@ -6,6 +6,7 @@
 //! nobody holds: [`sweep`] deletes it, in the background, one process at a time.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -74,6 +75,19 @@ impl Stage {
         let fresh = self.fresh();
         fs::write(&fresh, bytes).map_err(file(&fresh))?;
         fs::rename(&fresh, path).map_err(file(path))
+    }
+
+    /// The same, and the disk has it when this returns.
+    pub(super) fn write_through(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+        let fresh = self.fresh();
+        let written = fs::File::create(&fresh).and_then(|mut new| {
+            new.write_all(bytes)?;
+            new.sync_all()
+        });
+        written.map_err(file(&fresh))?;
+        fs::rename(&fresh, path).map_err(file(path))?;
+        let folder = path.parent().unwrap_or(path);
+        fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(file(folder))
     }
 
     /// Deletes the stage with all in it, however much that is; what cannot be deleted stays.

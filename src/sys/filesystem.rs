@@ -76,6 +76,14 @@ impl Filesystem {
     }
 }
 
+/// Waits until all that was written to the filesystem of `fd` is on its disk.
+///
+/// Fails where something of it could not be written, by whomever, of which nobody has been told since `fd` was opened, or
+/// before (syncfs(2), since Linux 5.8).
+pub fn sync(fd: impl AsFd) -> Result<(), CallFailed> {
+    fs::syncfs(fd).map_err(|e| CallFailed::new("syncfs", e))
+}
+
 /// Returns `N` random bytes.
 pub fn random<const N: usize>() -> Result<[u8; N], CallFailed> {
     let mut bytes = [0; N];

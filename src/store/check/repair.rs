@@ -5,13 +5,13 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::{Finding, Remedy};
+use super::{Finding, Remedy, leads_to};
 use crate::archive::{self, Archive};
 use crate::digest::Digest;
 use crate::layer::Options;
 use crate::store::error::Error;
-use crate::store::layers::{Pile, gone, names_in, new_link};
-use crate::store::layout::{self, DIFF, LINK, LOWER, WORK};
+use crate::store::layers::{Pile, gone, is_link, names_in, new_link};
+use crate::store::layout::{COMMITTED, DIFF, LINK, LOWER, WORK};
 use crate::store::load::chain_ids;
 use crate::store::record::{self, LayerRecord};
 use crate::store::{Change, private_dir};
@@ -28,7 +28,7 @@ impl Change<'_> {
         }
     }
 
-    fn furnish_again(&self, id: &str, below: &[String]) -> Result<(), Error> {
+    pub(in crate::store) fn furnish_again(&self, id: &str, below: &[String]) -> Result<(), Error> {
         let dir = self.layout().overlay(id);
         if below.is_empty() {
             gone(&dir.join(LOWER))?;
@@ -39,21 +39,24 @@ impl Change<'_> {
                 made => made?,
             }
         }
-        if !dir.join(LINK).exists() {
-            self.link_again(id)?;
+        let named = fs::read_to_string(dir.join(LINK)).ok().filter(|link| is_link(link));
+        let link = named.map_or_else(|| self.link_again(id), Ok)?;
+        let path = self.layout().links().join(&link);
+        if !leads_to(&path, id) {
+            self.stage.discard(&path)?;
         }
-        self.name_layer(id)
+        self.name_link(&link, id)
     }
 
     /// Gives a layer or container whose short name is lost the one that leads to it; a new one would not be the one that
     /// others have in their `lower`.
-    fn link_again(&self, id: &str) -> Result<(), Error> {
-        let (links, target) = (self.layout().links(), layout::link_target(id));
-        let leads_here =
-            |name: &String| fs::read_link(links.join(name)).is_ok_and(|to| to == Path::new(&target));
+    fn link_again(&self, id: &str) -> Result<String, Error> {
+        let links = self.layout().links();
+        let leads_here = |name: &String| is_link(name) && leads_to(&links.join(name), id);
         let name = names_in(&links)?.into_iter().find(leads_here).map_or_else(new_link, Ok)?;
         let path = self.layout().overlay(id).join(LINK);
-        self.stage.write(&path, name.as_bytes())
+        self.stage.write(&path, name.as_bytes())?;
+        Ok(name)
     }
 
     /// Refuses where one of `layers` is part of what `mounted`, the ids of images and containers, show.
@@ -105,7 +108,10 @@ impl Change<'_> {
     }
 
     fn replace(&self, staged: &Path, layer: &LayerRecord) -> Result<(), Error> {
-        let (new, old) = (Dir::open(staged)?, Dir::open(&self.layout().overlay(&layer.chain_id.hex()))?);
+        let place = self.layout().overlay(&layer.chain_id.hex());
+        // Before: what a power cut leaves of the new one is not to pass for what the disk had.
+        gone(&place.join(COMMITTED))?;
+        let (new, old) = (Dir::open(staged)?, Dir::open(&place)?);
         if old.stat(DIFF.as_bytes())?.is_some() {
             new.exchange(DIFF.as_bytes(), &old, DIFF.as_bytes())?;
         } else {

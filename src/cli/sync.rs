@@ -1,0 +1,97 @@
+//! What was loaded comes to the disk, by this command or one in the background; and after a power cut, what did not is named.
+
+use std::ffi::OsStr;
+
+use clap::Args;
+
+use super::fault::{self, Fault};
+use super::{Context, Verb, waiting};
+use crate::digest::Digest;
+use crate::mount;
+use crate::store;
+use crate::sys::background;
+use crate::sys::caps::{self, TO_EXTRACT};
+
+/// What the process is called that goes on in the background.
+const NAME: &str = "ovlctl";
+
+/// Sync the store, and mark what is on the disk: `mount` starts this, in the background
+#[derive(Debug, Args)]
+pub(super) struct Sync {}
+
+impl Sync {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        background::stand_back(NAME);
+        caps::drop_all_but(TO_EXTRACT);
+        let store = context.store()?;
+        if store.is_all_synced().map_err(|e| failed(context, e))? { Ok(()) } else { now(context) }
+    }
+}
+
+/// Waits until the disk has all that is in the store, and marks it.
+pub(super) fn now(context: &Context) -> Result<(), Fault> {
+    context.store()?.sync(&mut waiting()).map_err(|e| failed(context, e))
+}
+
+/// Starts a process that does so, unless the disk has `image` already. Where that cannot be, the next load or mount does it.
+pub(super) fn start(context: &Context, image: &Digest) {
+    let Ok(store) = context.open_store() else { return };
+    let sync = ["--root".as_ref(), store.layout().root().as_os_str(), OsStr::new("sync")];
+    if !store.is_synced(image) {
+        let _ = background::start(NAME, &sync);
+    }
+}
+
+/// What comes before a verb where the machine was started anew since the store was changed last: those that change it put it
+/// right, and those that only read say what they leave out.
+pub(super) fn before(verb: &Verb, context: &Context) -> Result<(), Fault> {
+    match verb {
+        Verb::Mount(verb) if !verb.needs_store() => Ok(()),
+        // What cannot be put right, as on a read-only filesystem, it tells of.
+        Verb::Check(verb) if !verb.repair => recover(context).or(Ok(())),
+        Verb::Prune(verb) if verb.dry_run => left_out(context),
+        Verb::Mount(_) | Verb::Load(_) | Verb::Tag(_) | Verb::Rm(_) | Verb::Prune(_) | Verb::Check(_) => {
+            recover(context)
+        }
+        Verb::Umount(_)
+        | Verb::Images(_)
+        | Verb::Layers(_)
+        | Verb::Mounts(_)
+        | Verb::Inspect(_)
+        | Verb::Df(_)
+        | Verb::Plan(_) => left_out(context),
+        Verb::Probe(_) | Verb::Sweep(_) | Verb::Sync(_) => Ok(()),
+    }
+}
+
+/// Puts right what a power cut left, and says what it took.
+fn recover(context: &Context) -> Result<(), Fault> {
+    // Whoever lacks these is told so by the verb.
+    if !caps::missing(TO_EXTRACT).is_empty() {
+        return Ok(());
+    }
+    let store = context.store()?;
+    if !store.needs_recovery() {
+        return Ok(());
+    }
+    let root = store.layout().root().display();
+    let mounted = mount::container::mounted_ids().map_err(|e| Fault::new("recover", &root, e))?;
+    let recovered = store.recover(&mounted, &mut waiting(), &mut |loss| fault::say(&loss.to_string()));
+    recovered.map_err(|e| Fault::new("recover", &root, e))
+}
+
+/// Tells those who only read that not all is shown: what may have been lost is not believed, and not removed yet.
+#[expect(clippy::unnecessary_wraps, reason = "it stands beside one that fails")]
+fn left_out(context: &Context) -> Result<(), Fault> {
+    // What cannot be read the verb tells of.
+    let left_out = context.open_store().and_then(|store| store.left_out()).unwrap_or_default();
+    if left_out > 0 {
+        let s = if left_out == 1 { " is" } else { "s are" };
+        fault::say(&format!("{left_out} image{s} left out: not yet on the disk when the machine went down"));
+    }
+    Ok(())
+}
+
+fn failed(context: &Context, error: store::Error) -> Fault {
+    Fault::new("sync", context.root.display(), error)
+}

@@ -1,0 +1,198 @@
+//! When a layer or an image is on the disk: an empty file in its directory says so, which outlives a power cut.
+//!
+//! The file is made only after a syncfs(2) that began when the layer lay in its place. Whenever the disk has the file, it has
+//! the layer. A second syncfs(2) then brings the files to the disk.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::boot::{Boot, State};
+use super::error::{Error, file};
+use super::layers::names_in;
+use super::layout::{COMMITTED, DIFF};
+use super::stage::Stage;
+use super::{STORE_LOCK, Store, record};
+use crate::digest::Digest;
+use crate::sys::dir::Dir;
+use crate::sys::filesystem;
+use crate::sys::lock::{Holder, Lock, Share};
+
+/// How many layers and images are marked after one syncfs(2): a directory of each is held open meanwhile.
+const AT_ONCE: usize = 400;
+
+/// Something that has no mark yet.
+struct Unmarked {
+    id: String,
+    /// The directory that gets the mark.
+    place: PathBuf,
+    /// What must lie there still when the sync has ended: who removed or repaired it meanwhile has put another one there.
+    path: PathBuf,
+    held: Dir,
+}
+
+impl Unmarked {
+    /// `None` where it has just gone.
+    fn new(id: &Digest, place: PathBuf, path: PathBuf) -> Option<Self> {
+        let held = Dir::open(&path).ok()?;
+        Some(Self { id: id.hex(), place, path, held })
+    }
+
+    fn is_still_there(&self) -> bool {
+        let there = Dir::open(&self.path).and_then(|dir| dir.stat_self());
+        match (self.held.stat_self(), there) {
+            (Ok(held), Ok(there)) => (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino),
+            (_, _) => false,
+        }
+    }
+}
+
+impl Store {
+    /// Whether an image, with all its layers, outlives a power cut.
+    #[must_use]
+    pub fn is_synced(&self, image: &Digest) -> bool {
+        is_marked(&self.layout().image(image))
+    }
+
+    /// Returns the images and the layers that a power cut would take.
+    pub fn unsynced(&self) -> Result<(Vec<Digest>, Vec<Digest>), Error> {
+        let (mut images, mut layers) = (self.image_ids()?, self.layer_ids()?);
+        images.retain(|id| !self.is_synced(id));
+        layers.retain(|id| !is_marked(&self.layout().overlay(&id.hex())));
+        Ok((images, layers))
+    }
+
+    /// Whether all that is in the store has been synced.
+    pub fn is_all_synced(&self) -> Result<bool, Error> {
+        let (images, layers) = self.unsynced()?;
+        Ok(images.is_empty() && layers.is_empty() && !self.names_are_new())
+    }
+
+    /// Returns how many images are not shown, as the machine was started anew and they may have been lost.
+    pub fn left_out(&self) -> Result<usize, Error> {
+        if self.state != State::Marked {
+            return Ok(0);
+        }
+        let names = names_in(&self.layout().images())?;
+        Ok(names.iter().filter(|id| !is_marked(&self.layout().images().join(id))).count())
+    }
+
+    /// Brings all that is in the store to the disk, and marks what is there then. Where that fails nothing is marked, and
+    /// what was to be is not believed any more. A store that is to be recovered first is left alone.
+    pub fn sync(&self, waiting: &mut dyn FnMut(&[Holder])) -> Result<(), Error> {
+        if !self.layout().overlay2().is_dir() {
+            return Ok(());
+        }
+        // One at a time, and not under the store's lock: who waits for that is not to wait for the disk. Whoever comes
+        // second finds all marked, and these marks on the disk.
+        let _alone = Lock::take_of(&Dir::open(&self.layout().overlay2())?, Share::Exclusive, waiting)?;
+        let root = Dir::open(self.layout().root())?;
+        loop {
+            let suspect = match State::of(self.layout())? {
+                State::Sound => BTreeSet::new(),
+                State::Suspect(ids) => ids,
+                State::Nothing | State::WithoutMarks | State::Marked => return Ok(()),
+            };
+            let unmarked = self.unmarked(&suspect)?;
+            let names = File::open(self.layout().names()).ok();
+            if let Err(failed) = filesystem::sync(&root) {
+                // Where not even this can be noted, the filesystem takes no mark either.
+                let _ = self.suspect(&unmarked, suspect);
+                return Err(failed.into());
+            }
+            let marked = {
+                let _shared = Lock::take(&self.layout().locks().join(STORE_LOCK), Share::Shared, waiting)?;
+                names.map_or(Ok(()), |names| self.keep_names(&names))?;
+                self.mark_all(&unmarked)?
+            };
+            filesystem::sync(&root)?;
+            if unmarked.len() < AT_ONCE || marked == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Finds what has no mark, but what is `suspect`: layers before images.
+    fn unmarked(&self, suspect: &BTreeSet<String>) -> Result<Vec<Unmarked>, Error> {
+        let layers = self.layer_ids()?.into_iter().map(|id| {
+            let place = self.layout().overlay(&id.hex());
+            (id, place.clone(), place.join(DIFF))
+        });
+        let images = self.image_ids()?.into_iter().map(|id| {
+            let place = self.layout().image(&id);
+            (id, place.clone(), place)
+        });
+        let unmarked = layers.chain(images).filter(|(_, place, _)| !is_marked(place));
+        let trusted = unmarked.filter(|(id, ..)| !suspect.contains(&id.hex()));
+        let found = trusted.filter_map(|(id, place, path)| Unmarked::new(&id, place, path));
+        Ok(found.take(AT_ONCE).collect())
+    }
+
+    /// Marks what is there still, and returns how many that were.
+    fn mark_all(&self, synced: &[Unmarked]) -> Result<usize, Error> {
+        let mut marked = 0;
+        for one in synced.iter().filter(|one| one.is_still_there() && self.has_all_marked(&one.id)) {
+            mark(&one.place)?;
+            marked += 1;
+        }
+        Ok(marked)
+    }
+
+    /// Whether all layers have marks, if this is an image's id.
+    fn has_all_marked(&self, id: &str) -> bool {
+        let Ok(Some(image)) = Digest::from_hex(id).map_or(Ok(None), |id| self.image_record(&id)) else {
+            return true;
+        };
+        image.layers.iter().all(|layer| is_marked(&self.layout().overlay(&layer.chain_id.hex())))
+    }
+
+    /// Notes that nobody knows what the disk has of these: no later sync can tell (its error is told once only).
+    fn suspect(&self, unsynced: &[Unmarked], before: BTreeSet<String>) -> Result<(), Error> {
+        let ids = unsynced.iter().map(|one| one.id.clone());
+        let boot = Boot { suspect: before.into_iter().chain(ids).collect(), ..Boot::now()? };
+        Stage::new(self.layout())?.write(&self.layout().boot(), &record::write(&boot))
+    }
+
+    /// Whether the names have changed since the last sync.
+    fn names_are_new(&self) -> bool {
+        let inode = |path: PathBuf| fs::metadata(path).ok().map(|file| file.ino());
+        let now = inode(self.layout().names());
+        now.is_some() && now != inode(self.layout().synced_names())
+    }
+
+    /// Keeps names that were synced under a second name, where they are still those that hold: a power cut may leave others
+    /// empty.
+    fn keep_names(&self, synced: &File) -> Result<(), Error> {
+        if !self.names_are_new() {
+            return Ok(());
+        }
+        let stage = Stage::new(self.layout())?;
+        let fresh = stage.fresh();
+        match fs::hard_link(self.layout().names(), &fresh) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+            linked => linked.map_err(file(&fresh))?,
+        }
+        let inode = |of: std::io::Result<fs::Metadata>| of.map(|file| file.ino()).map_err(file(&fresh));
+        if inode(fs::metadata(&fresh))? != inode(synced.metadata())? {
+            return Ok(());
+        }
+        let kept = self.layout().synced_names();
+        fs::rename(&fresh, &kept).map_err(file(&kept))
+    }
+}
+
+/// Whether what was put at `place` outlives a power cut.
+pub(super) fn is_marked(place: &Path) -> bool {
+    place.join(COMMITTED).exists()
+}
+
+/// Notes that what was put at `place` is on the disk.
+pub(super) fn mark(place: &Path) -> Result<(), Error> {
+    let path = place.join(COMMITTED);
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+        Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(file(path)(e)),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
