@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::fault::{self, Cause, Fault};
 use super::print::{self, Column, Listing};
+use super::sync::Syncing;
 use super::{Context, load, permit, waiting};
 use crate::digest::Digest;
 use crate::layer::Options;
@@ -37,6 +38,8 @@ pub(super) struct Check {
     #[arg(value_name = "IMAGE", requires = "deep")]
     images: Vec<String>,
     #[command(flatten)]
+    sync: Syncing,
+    #[command(flatten)]
     listing: Listing,
 }
 
@@ -65,6 +68,9 @@ impl Check {
         report.notes.iter().for_each(|note| fault::say(note));
         fault::say(&summary(&report, self.deep.then_some(proved.len())));
         let left = if self.repair { self.mend(&store, &report.findings)? } else { report.findings.len() };
+        if left < report.findings.len() {
+            self.sync.run(context)?;
+        }
         if left == 0 { Ok(()) } else { Err(Fault::new("vouch for", &root, Cause::Unsound(left))) }
     }
 

@@ -215,6 +215,9 @@ impl Cause {
             Self::Archive(error) => archive_hint(error),
             Self::Store(error) => store_hint(error),
             Self::Mount(error) => error.hint(),
+            Self::Container(mount::container::Error::ImageGone(_)) => {
+                Some("load it again; the container's changes are kept".to_owned())
+            }
             Self::Container(mount::container::Error::Mounted(target)) => {
                 Some(format!("ovlctl umount {}", target.display()))
             }

@@ -4,10 +4,10 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use clap::Args;
-use clap::builder::FalseyValueParser;
 
 use super::fault::{self, Cause, Fault};
-use super::{Context, permit, print, sync, waiting};
+use super::sync::Syncing;
+use super::{Context, permit, print, waiting};
 use crate::archive::{Archive, Choice, ImageRef, Platform, Source};
 use crate::layer::{Options, XattrPolicy};
 use crate::store::load::Loaded;
@@ -41,9 +41,8 @@ pub(super) struct Pick {
     /// What to do with attributes that the store's filesystem cannot hold
     #[arg(long, value_name = "WHAT", default_value = "keep")]
     xattrs: Xattrs,
-    /// Leave what is loaded to the kernel to write: until it has, a power cut loses it
-    #[arg(long, env = "OVLCTL_NO_SYNC", value_parser = FalseyValueParser::new())]
-    pub(super) no_sync: bool,
+    #[command(flatten)]
+    pub(super) sync: Syncing,
 }
 
 /// What to do with extended attributes that the store's filesystem cannot hold.
@@ -92,7 +91,7 @@ impl Load {
                 self.tell(image, &loaded)?;
             }
         }
-        if self.pick.no_sync { Ok(()) } else { sync::now(context) }
+        self.pick.sync.run(context)
     }
 
     fn tell(&self, image: &archive::Image, loaded: &Loaded) -> Result<(), Fault> {

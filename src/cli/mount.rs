@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::fault::{self, Cause, Fault};
 use super::load::{self, Pick};
-use super::{Context, permit, print, sync, waiting};
+use super::{Context, permit, print, waiting};
 use crate::archive::{self, Archive, name};
 use crate::digest::Digest;
 use crate::mount::container::{self, Done, How, UpperWish, Wishes};
@@ -111,9 +111,7 @@ impl Mount {
         if let Some(name) = &done.container {
             fault::say(&format!("container '{name}'"));
         }
-        if !arguments.pick.no_sync {
-            sync::start(context, &image);
-        }
+        arguments.pick.sync.start(context, &image);
         Ok(())
     }
 

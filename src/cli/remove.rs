@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::fault::{self, Cause, Fault};
+use super::sync::Syncing;
 use super::{Context, print, waiting};
 use crate::archive::name;
 use crate::mount;
@@ -17,6 +18,8 @@ pub(super) struct Tag {
     image: String,
     /// The name it gets; NAME alone means NAME:latest
     name: String,
+    #[command(flatten)]
+    sync: Syncing,
 }
 
 impl Tag {
@@ -28,7 +31,9 @@ impl Tag {
         let change = store.change(Share::Shared, &mut waiting()).map_err(failed)?;
         // Again: it may have been removed while this command waited.
         let image = store.image(&self.image).map_err(failed)?;
-        change.name_image(&image.record.id, &[name]).map_err(failed)
+        change.name_image(&image.record.id, &[name]).map_err(failed)?;
+        drop(change);
+        self.sync.run(context)
     }
 }
 

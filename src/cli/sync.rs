@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 
 use super::fault::{self, Fault};
 use super::{Context, Verb, waiting};
@@ -28,18 +29,33 @@ impl Sync {
     }
 }
 
-/// Waits until the disk has all that is in the store, and marks it.
-pub(super) fn now(context: &Context) -> Result<(), Fault> {
-    context.store()?.sync(&mut waiting()).map_err(|e| failed(context, e))
+/// Whether a command that writes to the store brings that to the disk.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Syncing {
+    /// Leave it to the kernel when what is new comes to the disk: until then a power cut takes it
+    #[arg(long, env = "OVLCTL_NO_SYNC", value_parser = FalseyValueParser::new())]
+    no_sync: bool,
 }
 
-/// Starts a process that does so, unless the disk has `image` already. Where that cannot be, the next load or mount does it.
-pub(super) fn start(context: &Context, image: &Digest) {
-    let Ok(store) = context.open_store() else { return };
-    let sync = ["--root".as_ref(), store.layout().root().as_os_str(), OsStr::new("sync")];
-    if !store.is_synced(image) {
-        let _ = background::start(NAME, &sync);
+impl Syncing {
+    /// Waits until the disk has all that is in the store.
+    pub(super) fn run(self, context: &Context) -> Result<(), Fault> {
+        if self.no_sync { Ok(()) } else { now(context) }
     }
+
+    /// Starts a process that does so, unless the disk has `image` already. Where that cannot be, the next load or mount does
+    /// it. To be called last.
+    pub(super) fn start(self, context: &Context, image: &Digest) {
+        let Ok(store) = context.open_store() else { return };
+        let sync = ["--root".as_ref(), store.layout().root().as_os_str(), OsStr::new("sync")];
+        if !self.no_sync && !store.is_synced(image) {
+            let _ = background::start(NAME, &sync);
+        }
+    }
+}
+
+fn now(context: &Context) -> Result<(), Fault> {
+    context.store()?.sync(&mut waiting()).map_err(|e| failed(context, e))
 }
 
 /// What comes before a verb where the machine was started anew since the store was changed last: those that change it put it

@@ -45,7 +45,7 @@ pub enum Error {
     #[error("{} lies in the store", .0.display())]
     InStore(PathBuf),
     /// The container stands on an image that is not there.
-    #[error("its image {0} is not in the store")]
+    #[error("its image {0} is not in the store any more: it was lost when the machine went down")]
     ImageGone(String),
     /// The user's upper directory has no place for a work directory beside it.
     #[error("{}", path.display())]
@@ -358,5 +358,7 @@ fn describe_user_upper(
 }
 
 fn image_of(store: &Store, container: &ContainerRecord) -> Result<ImageRecord, Error> {
-    store.image_record(&container.image)?.ok_or_else(|| Error::ImageGone(container.image.to_string()))
+    // Nothing but a power cut takes an image from below a container.
+    let called = || container.image_name.clone().unwrap_or_else(|| container.image.to_string());
+    store.image_record(&container.image)?.ok_or_else(|| Error::ImageGone(called()))
 }

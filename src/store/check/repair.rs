@@ -23,7 +23,8 @@ impl Change<'_> {
     pub fn repair(&self, finding: &Finding) -> Result<bool, Error> {
         match &finding.remedy {
             Some(Remedy::Furnish { id, below }) => self.furnish_again(id, below).map(|()| true),
-            Some(Remedy::Unlink(path)) => gone(path).map(|()| true),
+            // It may have been made to lead somewhere since: another finding was about whose it is.
+            Some(Remedy::Unlink(path)) => if path.exists() { Ok(()) } else { gone(path) }.map(|()| true),
             Some(Remedy::Unpack(_)) | None => Ok(false),
         }
     }

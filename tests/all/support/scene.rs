@@ -24,6 +24,9 @@ use super::tree::{self, Times, same};
 /// Where scenes are set: not on tmpfs, which differs from what people use.
 pub(super) const DEFAULT_DIR: &str = "/var/tmp";
 
+/// Else every load would wait for a disk that all tests share.
+const NO_SYNC: &str = "OVLCTL_NO_SYNC";
+
 /// A place in which `ovlctl` is run.
 #[must_use]
 pub(crate) struct Scene {
@@ -107,6 +110,20 @@ impl Scene {
         self.run_args(&words.split_whitespace().collect::<Vec<_>>())
     }
 
+    /// The same, and syncs as it does for users.
+    pub(crate) fn run_synced(&self, words: &str) -> Outcome {
+        let mut command = self.command(&words.split_whitespace().collect::<Vec<_>>());
+        self.outcome(command.env_remove(NO_SYNC))
+    }
+
+    /// Plays a power cut: the store was made in another boot of the machine.
+    pub(crate) fn power_cut(&self) {
+        // A new file: another name may lead to the old one.
+        let boot = self.store().join("boot");
+        fs::remove_file(&boot).expect("a store has one");
+        fs::write(boot, r#"{"format":1,"boot":"another"}"#).expect("a file can be written");
+    }
+
     /// Runs `ovlctl` with arguments that may hold any bytes.
     pub(crate) fn run_args<S: AsRef<OsStr>>(&self, args: &[S]) -> Outcome {
         self.outcome(&mut self.command(args))
@@ -128,13 +145,8 @@ impl Scene {
     pub(crate) fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ovlctl"));
         command.arg("--root").arg(self.store()).args(args);
-        // Else every load would wait for a disk that all tests share; `power_cuts` has those that do.
-        command
-            .env_clear()
-            .env("COLUMNS", "100")
-            .env("OVLCTL_NO_SYNC", "1")
-            .current_dir(self.dir.path())
-            .stdin(Stdio::null());
+        command.env_clear().env("COLUMNS", "100").env(NO_SYNC, "1");
+        command.current_dir(self.dir.path()).stdin(Stdio::null());
         command
     }
 
