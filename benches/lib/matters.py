@@ -46,6 +46,19 @@ def from_a_pipe(place, rounds):
     yield "load from a pipe : from a file", median(times["pipe"]) / median(times["file"]), "×", "≤ 1.2"
 
 
+def with_sync(place, rounds):
+    """As users load: it returns when the disk, here memory, has the image."""
+    ways = {"unsynced": [], "synced": ["env", "-u", "OVLCTL_NO_SYNC"]}
+    for name in ("node-slim", "100-small"):
+        times = {way: [] for way in ways}
+        for _ in range(rounds):
+            for way, before in ways.items():
+                place.emptied()
+                times[way].append(run([*before, *place.ovlctl("load", "-q", place.images[name].archive)]).wall)
+        yield f"load with sync of {name}", 1000 * median(times["synced"]), "ms", None
+        yield f"load with sync : without, {name}", median(times["synced"]) / median(times["unsynced"]), "×", None
+
+
 def second_version(place, rounds):
     """An image that shares all layers but one with another, against an image that is that one layer alone."""
     first, second, alone = [], [], []
@@ -211,6 +224,7 @@ def growth(place, _rounds):
 MATTERS = {
     "start-up": (start_up, []),
     "pipe": (from_a_pipe, ["node-slim"]),
+    "sync": (with_sync, ["node-slim", "100-small"]),
     "reuse": (second_version, ["node-slim", "node-slim-2", "app-alone"]),
     "mount": (mounting, ["10-layers", "128-layers", "one-big"]),
     "lists": (large_store, ["10-layers"]),

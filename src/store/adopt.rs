@@ -73,7 +73,9 @@ impl Change<'_> {
             }
             if found.is_none() {
                 names.insert(container.name.clone());
-                tell(Loss::Record { container });
+                let nothing_tells = container.image == Digest::NONE;
+                let changes = nothing_tells.then(|| self.layout().overlay(id).join(DIFF));
+                tell(Loss::Record { container: container.name, changes });
             }
         }
         Ok(())

@@ -9,14 +9,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::boot::{Boot, Format, State};
 use super::check::Remedy;
 use super::error::Error;
 use super::layers::{gone, names_in, read_sound};
 use super::layout::IMAGE_RECORD;
-use super::record::{self, ContainerRecord, ImageRecord, LayerRecord, Names};
+use super::record::{self, ImageRecord, LayerRecord, Names};
 use super::sync::{is_marked, mark};
 use super::{Change, Store, make_folders};
 use crate::digest::{Digest, HEX_LEN};
@@ -51,7 +51,9 @@ pub enum Loss {
     /// A container had no record, and has one again.
     Record {
         /// The container.
-        container: ContainerRecord,
+        container: String,
+        /// Where its changes are, if nothing tells of its image.
+        changes: Option<PathBuf>,
     },
     /// Names of images.
     Names,
@@ -85,11 +87,15 @@ impl fmt::Display for Loss {
             Self::Below { container, image } => {
                 write!(f, "container '{container}' keeps its changes, but its image is gone: load {image} again")
             }
-            Self::Record { container: ContainerRecord { name, id, image, .. } } if *image == Digest::NONE => {
-                write!(f, "container '{name}' is back, but nothing tells of its image: its changes are in overlay2/{id}/diff")
+            Self::Record { container, changes: None } => {
+                write!(f, "container '{container}' is back: its record was lost when the machine went down")
             }
-            Self::Record { container } => {
-                write!(f, "container '{}' is back: its record was lost when the machine went down", container.name)
+            Self::Record { container, changes: Some(changes) } => {
+                let changes = changes.display();
+                write!(
+                    f,
+                    "container '{container}' is back, but nothing tells of its image: its changes are in {changes}"
+                )
             }
             Self::Names => f.write_str(
                 "the images' latest names were lost when the machine went down: `ovlctl images` lists those that are left",
@@ -137,8 +143,9 @@ impl Change<'_> {
             State::Marked | State::Nothing | State::Sound => (self.unmarked_ids()?, Why::Boot),
         };
         let shown = self.shown(mounted)?;
-        let (spared, suspect) = suspect.into_iter().partition(|id| shown.contains(id));
-        let lost = Lost::new(self, suspect)?;
+        let (spared, suspect): (BTreeSet<String>, BTreeSet<String>) =
+            suspect.into_iter().partition(|id| shown.contains(id));
+        let lost = Lost::new(self, &suspect)?;
         self.discard_images(&lost, why, tell)?;
         self.discard_layers(&lost, why, tell)?;
         self.adopt_containers(mounted, tell)?;
@@ -249,7 +256,7 @@ struct Lost {
 
 impl Lost {
     /// With each layer goes what stands on it.
-    fn new(change: &Change<'_>, suspect: BTreeSet<String>) -> Result<Self, Error> {
+    fn new(change: &Change<'_>, suspect: &BTreeSet<String>) -> Result<Self, Error> {
         let layout = change.layout();
         let mut parents = BTreeMap::new();
         for name in names_in(&layout.layers())? {

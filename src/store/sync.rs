@@ -196,3 +196,103 @@ pub(super) fn mark(place: &Path) -> Result<(), Error> {
         Ok(_) | Err(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::layout::{IMAGE_RECORD, Layout};
+    use crate::store::record::{ImageLayer, ImageRecord};
+
+    /// A store of layers that hold nothing, with an image over all of them.
+    fn store(root: &Path, layers: &[Digest]) -> Store {
+        let layout = Layout::new(root);
+        for folder in [layout.layers(), layout.images(), layout.staging(), layout.locks()] {
+            fs::create_dir(folder).unwrap();
+        }
+        for layer in layers {
+            fs::create_dir_all(layout.overlay(&layer.hex()).join(DIFF)).unwrap();
+            fs::write(layout.layer(layer), "").unwrap();
+        }
+        let of_image = |chain_id: &Digest| ImageLayer { chain_id: *chain_id, diff_id: Digest::NONE, size: 0 };
+        let image = ImageRecord {
+            id: Digest::of(b"image"),
+            manifest: None,
+            platform: String::new(),
+            created: None,
+            layers: layers.iter().map(of_image).collect(),
+            loaded: String::new(),
+        };
+        fs::create_dir(layout.image(&image.id)).unwrap();
+        fs::write(layout.image(&image.id).join(IMAGE_RECORD), record::write(&image)).unwrap();
+        fs::write(layout.format(), r#"{"format":1,"marks":true}"#).unwrap();
+        fs::write(layout.boot(), record::write(&Boot::now().unwrap())).unwrap();
+        Store::open(root).unwrap()
+    }
+
+    fn layers() -> [Digest; 2] {
+        [Digest::of(b"base"), Digest::of(b"top")]
+    }
+
+    fn marks(store: &Store) -> [bool; 3] {
+        let [base, top] = layers().map(|layer| is_marked(&store.layout().overlay(&layer.hex())));
+        [base, top, store.is_synced(&Digest::of(b"image"))]
+    }
+
+    #[test]
+    fn all_is_marked_when_the_disk_has_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        let store = store(scratch.path(), &layers());
+        assert!(!store.is_all_synced().unwrap());
+        store.sync(&mut |_| panic!("nobody else syncs")).unwrap();
+        assert_eq!(marks(&store), [true; 3]);
+        assert!(store.is_all_synced().unwrap());
+    }
+
+    #[test]
+    fn what_was_replaced_meanwhile_gets_no_mark() {
+        let scratch = tempfile::tempdir().unwrap();
+        let store = store(scratch.path(), &layers());
+        let synced = store.unmarked(&BTreeSet::new()).unwrap();
+        let diff = store.layout().overlay(&layers()[1].hex()).join(DIFF);
+        fs::remove_dir(&diff).unwrap();
+        fs::create_dir(&diff).unwrap();
+        store.mark_all(&synced).unwrap();
+        assert_eq!(marks(&store), [true, false, false]);
+    }
+
+    #[test]
+    fn what_a_disk_failed_to_take_is_not_marked_by_a_later_sync() {
+        let scratch = tempfile::tempdir().unwrap();
+        let store = store(scratch.path(), &layers()[..1]);
+        store.suspect(&store.unmarked(&BTreeSet::new()).unwrap(), BTreeSet::new()).unwrap();
+        let top = store.layout().overlay(&layers()[1].hex());
+        fs::create_dir_all(top.join(DIFF)).unwrap();
+        fs::write(store.layout().layer(&layers()[1]), "").unwrap();
+        store.sync(&mut |_| panic!("nobody else syncs")).unwrap();
+        assert_eq!(marks(&store), [false, true, false]);
+    }
+
+    #[test]
+    fn a_store_of_another_boot_is_left_alone() {
+        let scratch = tempfile::tempdir().unwrap();
+        let store = store(scratch.path(), &layers());
+        fs::write(store.layout().boot(), r#"{"format":1,"boot":"another"}"#).unwrap();
+        store.sync(&mut |_| panic!("nobody else syncs")).unwrap();
+        assert_eq!(marks(&store), [false; 3]);
+    }
+
+    #[test]
+    fn names_that_changed_meanwhile_are_not_those_that_were_synced() {
+        let scratch = tempfile::tempdir().unwrap();
+        let store = store(scratch.path(), &layers()[..1]);
+        let names = store.layout().names();
+        fs::write(&names, "before").unwrap();
+        let synced = File::open(&names).unwrap();
+        fs::rename(&names, scratch.path().join("old")).unwrap();
+        fs::write(&names, "after").unwrap();
+        store.keep_names(&synced).unwrap();
+        assert!(!store.layout().synced_names().exists());
+        store.sync(&mut |_| panic!("nobody else syncs")).unwrap();
+        assert_eq!(fs::read_to_string(store.layout().synced_names()).unwrap(), "after");
+    }
+}

@@ -53,6 +53,7 @@ fn healed(scene: &Scene) {
 #[test]
 fn a_sound_store_has_nothing_to_tell() {
     let scene = loaded();
+    scene.run_synced("load web.tar").succeeds();
     let said = scene.run("check --deep").succeeds().stdout_is("");
     said.stderr_is("2 layers, 2 proved, 1 image, 0 containers: all is well");
     assert_eq!(scene.run("check --json").succeeds().json(), serde_json::json!([]));

@@ -23,8 +23,8 @@ pub(super) fn loaded(words: &str) -> Scene {
 
 /// Writes a new file, and not the one that other names may lead to.
 fn replace(path: &Path, bytes: &[u8]) {
-    fs::remove_file(path).unwrap();
-    fs::write(path, bytes).unwrap();
+    fs::remove_file(path).expect("it is there");
+    fs::write(path, bytes).expect("it is there");
 }
 
 pub(super) fn overlay(scene: &Scene, id: &str) -> PathBuf {
@@ -36,7 +36,7 @@ pub(super) fn unmark(scene: &Scene, image: &Image, from: usize) {
     let layers = image.chain_ids();
     let layers = layers[from..].iter().map(|id| overlay(scene, &id.hex()));
     for place in layers.chain([scene.store().join("images").join(image.id().hex())]) {
-        fs::remove_file(place.join("committed")).unwrap();
+        fs::remove_file(place.join("committed")).expect("it is there");
     }
 }
 
@@ -79,7 +79,7 @@ fn with_a_layer_goes_what_stands_on_it_and_what_is_below_stays() {
     scene.save("upper.tar", &upper);
     scene.run_synced("load base.tar middle.tar upper.tar").succeeds();
     // The middle layer has no mark, and the one above it has: it was repaired shortly before.
-    fs::remove_file(overlay(&scene, &middle.chain_ids()[1].hex()).join("committed")).unwrap();
+    fs::remove_file(overlay(&scene, &middle.chain_ids()[1].hex()).join("committed")).expect("it is there");
     scene.power_cut();
     let said = scene.run("prune").succeeds().stderr;
     for name in ["middle:1", "web:1"] {
@@ -94,7 +94,7 @@ fn with_a_layer_goes_what_stands_on_it_and_what_is_below_stays() {
 #[test]
 fn a_layer_of_no_image_is_named_too() {
     let scene = loaded("load --no-sync web.tar");
-    fs::remove_dir_all(scene.store().join("images").join(web().id().hex())).unwrap();
+    fs::remove_dir_all(scene.store().join("images").join(web().id().hex())).expect("it is there");
     replace(&scene.store().join("names.json"), br#"{"format":1,"names":{}}"#);
     scene.power_cut();
     let said = scene.run("check").succeeds().stderr;
@@ -128,9 +128,9 @@ fn a_tag_is_on_the_disk_when_it_is_told() {
 #[test]
 fn a_store_that_knows_no_marks_loses_nothing() {
     let scene = loaded("load --no-sync web.tar");
-    fs::remove_file(scene.store().join("boot")).unwrap();
-    fs::write(scene.store().join("store.json"), r#"{"format": 1}"#).unwrap();
-    fs::remove_dir_all(scene.store().join("recipes")).unwrap();
+    fs::remove_file(scene.store().join("boot")).expect("it is there");
+    fs::write(scene.store().join("store.json"), r#"{"format": 1}"#).expect("it is there");
+    fs::remove_dir_all(scene.store().join("recipes")).expect("it is there");
     scene.run("images -q").succeeds().stdout_is(&web().id().short());
     let said = scene.run("tag web:1 other").succeeds();
     said.stderr_is("the store is synced: it was made before it was known what the disk has");
@@ -146,7 +146,7 @@ fn a_store_that_knows_no_marks_loses_nothing() {
 fn what_a_failing_disk_was_to_take_goes_when_nothing_shows_it() {
     let scene = loaded("load --no-sync web.tar");
     let boot = scene.store().join("boot");
-    let now = fs::read_to_string(&boot).unwrap();
+    let now = fs::read_to_string(&boot).expect("it is there");
     let suspect = format!("\"suspect\": [\"{}\"", web().chain_ids()[1].hex());
     replace(&boot, now.replace("\"suspect\": [", &suspect).as_bytes());
     let said = scene.run("tag web:1 other").fails(3);
@@ -159,7 +159,7 @@ fn a_mounted_image_stays_whatever_the_disk_has() {
     let scene = loaded("load --no-sync web.tar");
     scene.run("mount --name box web:1 root").succeeds();
     let boot = scene.store().join("boot");
-    let now = fs::read_to_string(&boot).unwrap();
+    let now = fs::read_to_string(&boot).expect("it is there");
     let suspect = format!("\"suspect\": [\"{}\"", web().chain_ids()[1].hex());
     replace(&boot, now.replace("\"suspect\": [", &suspect).as_bytes());
     scene.run("tag web:1 other").succeeds().stderr_is("");

@@ -13,7 +13,7 @@ use crate::support::Scene;
 fn boxed() -> Scene {
     let scene = loaded("load web.tar");
     scene.run("mount --name box web:1 root").succeeds();
-    fs::write(scene.path("root/mine"), "mine").unwrap();
+    fs::write(scene.path("root/mine"), "mine").expect("it is there");
     scene.run("umount root").succeeds();
     scene
 }
@@ -47,7 +47,7 @@ fn a_container_outlives_its_image_and_stands_on_it_again() {
         "ovlctl: cannot mount 'box' on root: its image web:1 is not in the store any more: it was lost when the machine went \
          down\nhint: load it again; the container's changes are kept",
     );
-    assert_eq!(fs::read_to_string(container(&scene).join("diff/mine")).unwrap(), "mine");
+    assert_eq!(fs::read_to_string(container(&scene).join("diff/mine")).expect("it is there"), "mine");
     scene.run("load web.tar").succeeds();
     box_is_whole(&scene);
 }
@@ -55,7 +55,7 @@ fn a_container_outlives_its_image_and_stands_on_it_again() {
 #[test]
 fn a_container_without_a_record_is_told_by_its_directory() {
     let scene = boxed();
-    fs::remove_file(scene.store().join("containers/box.json")).unwrap();
+    fs::remove_file(scene.store().join("containers/box.json")).expect("it is there");
     scene.power_cut();
     scene.run("mounts -q").succeeds();
     let said = scene.run("check").succeeds();
@@ -67,25 +67,26 @@ fn a_container_without_a_record_is_told_by_its_directory() {
 fn a_container_whose_name_is_taken_gets_another() {
     let scene = boxed();
     let lost = container(&scene);
-    fs::remove_file(scene.store().join("containers/box.json")).unwrap();
+    fs::remove_file(scene.store().join("containers/box.json")).expect("it is there");
     scene.run("mount --name box web:1 root").succeeds();
     scene.run("umount root").succeeds();
     scene.power_cut();
     scene.run("check").succeeds();
-    let id = lost.file_name().unwrap().to_str().unwrap();
+    let id = lost.file_name().expect("it is there").to_str().expect("it is there");
     scene.run_args(&["mount", &format!("recovered-{}", &id[..12]), "root"]).succeeds();
-    assert_eq!(fs::read_to_string(scene.path("root/mine")).unwrap(), "mine");
+    assert_eq!(fs::read_to_string(scene.path("root/mine")).expect("it is there"), "mine");
 }
 
 #[test]
 fn a_container_of_which_nothing_tells_is_known_by_what_lies_below() {
     let scene = boxed();
     let dir = container(&scene);
-    fs::remove_file(scene.store().join("containers/box.json")).unwrap();
-    rustix::fs::removexattr(&dir, "trusted.ovlctl.container").unwrap();
+    fs::remove_file(scene.store().join("containers/box.json")).expect("it is there");
+    rustix::fs::removexattr(&dir, "trusted.ovlctl.container").expect("it is there");
     scene.power_cut();
     let said = scene.run("tag web:1 other").succeeds();
-    let name = format!("recovered-{}", &dir.file_name().unwrap().to_str().unwrap()[..12]);
+    let name =
+        format!("recovered-{}", &dir.file_name().expect("it is there").to_str().expect("it is there")[..12]);
     said.stderr_is(&format!("container '{name}' is back: its record was lost when the machine went down"));
     scene.run_args(&["mount", &name, "root"]).succeeds();
     scene.shows_at("root", "f 0644 base  b\nf 0644 mine  mine\nf 0644 top  t");
@@ -95,22 +96,24 @@ fn a_container_of_which_nothing_tells_is_known_by_what_lies_below() {
 fn a_container_of_which_nobody_knows_the_image_keeps_its_changes() {
     let scene = boxed();
     let dir = container(&scene);
-    fs::remove_file(scene.store().join("containers/box.json")).unwrap();
-    fs::remove_file(dir.join("lower")).unwrap();
-    rustix::fs::removexattr(&dir, "trusted.ovlctl.container").unwrap();
+    fs::remove_file(scene.store().join("containers/box.json")).expect("it is there");
+    fs::remove_file(dir.join("lower")).expect("it is there");
+    rustix::fs::removexattr(&dir, "trusted.ovlctl.container").expect("it is there");
     scene.power_cut();
-    let id = dir.file_name().unwrap().to_str().unwrap().to_owned();
+    let id = dir.file_name().expect("it is there").to_str().expect("it is there").to_owned();
     let said = scene.run("check").succeeds();
-    said.stderr_has(&format!("nothing tells of its image: its changes are in overlay2/{id}/diff"));
-    assert_eq!(fs::read_to_string(dir.join("diff/mine")).unwrap(), "mine");
+    said.stderr_has(&format!("nothing tells of its image: its changes are in [STORE]/overlay2/{id}/diff"));
+    assert_eq!(fs::read_to_string(dir.join("diff/mine")).expect("it is there"), "mine");
 }
 
 #[test]
 fn a_container_that_was_used_is_not_taken_for_one_that_never_was() {
     let scene = boxed();
     let record = scene.store().join("containers/box.json");
-    let early = fs::read_to_string(&record).unwrap().replace("\"unfinished\": false", "\"unfinished\": true");
-    fs::write(&record, early).unwrap();
+    let early = fs::read_to_string(&record)
+        .expect("it is there")
+        .replace("\"unfinished\": false", "\"unfinished\": true");
+    fs::write(&record, early).expect("it is there");
     scene.power_cut();
     box_is_whole(&scene);
 }
@@ -121,24 +124,25 @@ const UNSYNCED: [&str; 7] =
 
 /// Does to a file what a power cut may.
 fn tear(path: &Path, how: usize) {
-    fs::remove_file(path).unwrap();
+    fs::remove_file(path).expect("it is there");
     match how {
         0 => {}
-        1 => fs::write(path, "").unwrap(),
-        _ => fs::write(path, [0; 4096]).unwrap(),
+        1 => fs::write(path, "").expect("it is there"),
+        _ => fs::write(path, [0; 4096]).expect("it is there"),
     }
 }
 
 /// Tears these of [`UNSYNCED`] in a copy of the store.
 fn torn(scene: &Scene, which: &[&str], how: usize) {
     let store = scene.store();
-    fs::remove_dir_all(&store).unwrap();
-    let copied = Command::new("cp").arg("-a").arg(scene.path("before")).arg(&store).status().unwrap();
+    fs::remove_dir_all(&store).expect("it is there");
+    let copied =
+        Command::new("cp").arg("-a").arg(scene.path("before")).arg(&store).status().expect("it is there");
     assert!(copied.success());
     let dir = container(scene);
     for what in which {
         let path = match *what {
-            "L" => store.join("overlay2/l").join(fs::read_to_string(dir.join("link")).unwrap()),
+            "L" => store.join("overlay2/l").join(fs::read_to_string(dir.join("link")).expect("it is there")),
             "BOX/link" => dir.join("link"),
             "BOX/lower" => dir.join("lower"),
             other => store.join(other),
@@ -157,9 +161,9 @@ fn torn(scene: &Scene, which: &[&str], how: usize) {
 fn whatever_was_torn_the_next_command_puts_right() {
     let scene = boxed();
     scene.power_cut();
-    fs::rename(scene.store(), scene.path("before")).unwrap();
-    fs::create_dir(scene.store()).unwrap();
-    fs::set_permissions(scene.store(), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::rename(scene.store(), scene.path("before")).expect("it is there");
+    fs::create_dir(scene.store()).expect("it is there");
+    fs::set_permissions(scene.store(), fs::Permissions::from_mode(0o700)).expect("it is there");
     for how in 0..3 {
         for nr in 0..UNSYNCED.len() {
             torn(&scene, &UNSYNCED[nr..=nr], how);
@@ -174,9 +178,10 @@ fn whatever_was_torn_the_next_command_puts_right() {
 fn a_link_that_leads_elsewhere_is_put_right() {
     let scene = boxed();
     let dir = container(&scene);
-    let link = scene.store().join("overlay2/l").join(fs::read_to_string(dir.join("link")).unwrap());
-    fs::remove_file(&link).unwrap();
-    symlink("../nowhere/diff", &link).unwrap();
+    let link =
+        scene.store().join("overlay2/l").join(fs::read_to_string(dir.join("link")).expect("it is there"));
+    fs::remove_file(&link).expect("it is there");
+    symlink("../nowhere/diff", &link).expect("it is there");
     scene.power_cut();
     box_is_whole(&scene);
 }

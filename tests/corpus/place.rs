@@ -96,6 +96,7 @@ impl Place {
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ovlctl"));
         command.arg("--root").arg(self.dir.path().join("store")).env_clear();
+        command.env("OVLCTL_NO_SYNC", "1");
         command
     }
 
