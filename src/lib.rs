@@ -75,10 +75,12 @@ mod tests {
         for stage in stages().iter().filter(|stage| *stage != "sys") {
             for file in files(stage) {
                 let code = code(&file);
-                for name in
-                    ["use rustix", "use nix", "use caps", " rustix::", " nix::", "(rustix::", "(nix::"]
-                {
-                    assert!(!code.contains(name), "{} has '{name}'", file.display());
+                let crates = ["rustix", "nix", "libc", "landlock", "seccompiler"];
+                let named = crates
+                    .iter()
+                    .flat_map(|name| ["use ", " ", "("].map(|before| format!("{before}{name}::")));
+                for name in named.chain(["use caps".to_owned()]) {
+                    assert!(!code.contains(&name), "{} has '{name}'", file.display());
                 }
             }
         }

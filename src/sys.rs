@@ -1,10 +1,11 @@
-//! The door to the kernel: the only place that names `rustix` and `nix`.
+//! The door to the kernel: the only place that names `rustix`, `nix` and their like.
 //!
 //! Every function is one system call, or the few that make one meaning; a failed one says what was called as
 //! strace(1) would print it. Knows nothing of layers, images or stores.
 
 pub mod background;
 pub mod caps;
+pub mod confine;
 pub mod dir;
 pub mod filesystem;
 pub mod kmsg;
