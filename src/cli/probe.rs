@@ -61,7 +61,7 @@ struct Facts<'a> {
 /// What is known of one feature.
 #[derive(Debug, Serialize)]
 struct Fact<'a> {
-    /// `layers`, `options`, `marks` or `upper`.
+    /// `layers`, `options`, `marks`, `upper` or `loading`.
     group: &'static str,
     /// Null where it could not be tried.
     has: Option<bool>,
@@ -171,6 +171,7 @@ fn group(group: Group) -> &'static str {
         Group::Options => "options",
         Group::Marks => "marks",
         Group::Upper => "upper",
+        Group::Loading => "loading",
     }
 }
 
@@ -197,6 +198,7 @@ fn tell(facts: &Facts<'_>) -> Result<(), Fault> {
         ("OPTIONS", rows("options")),
         ("MARKS IN LAYERS", rows("marks")),
         ("UPPER DIRECTORY", rows("upper")),
+        ("READING ARCHIVES", rows("loading")),
         ("THE MODULE'S DEFAULTS", defaults),
     ])?;
     print::line(facts.will.says)

@@ -7,6 +7,7 @@ mod filesystem;
 mod image;
 mod lab;
 mod layers;
+mod loading;
 mod marks;
 mod options;
 mod parameters;
@@ -51,6 +52,8 @@ pub enum Group {
     Marks,
     /// What the directory's filesystem offers to an upper directory.
     Upper,
+    /// What confines the process that reads archives.
+    Loading,
 }
 
 /// What came of a trial.
@@ -109,7 +112,7 @@ const fn feature(
 
 /// All features, in the order in which they are told.
 pub const FEATURES: &[Feature] = {
-    use Group::{Layers, Marks, Options, Upper};
+    use Group::{Layers, Loading, Marks, Options, Upper};
     &[
         feature(
             "mount-api",
@@ -199,6 +202,20 @@ pub const FEATURES: &[Feature] = {
         ),
         feature("reflink", Upper, None, "copies that share their data", filesystem::reflink),
         feature("tmpfs-upper", Upper, None, "an upper directory in memory", filesystem::tmpfs_upper),
+        feature(
+            "landlock",
+            Loading,
+            Some("5.19"),
+            "who reads archives opens nothing but them and the store",
+            loading::landlock,
+        ),
+        feature(
+            "call-filter",
+            Loading,
+            None,
+            "who reads archives cannot mount, run programs or reach a network",
+            loading::call_filter,
+        ),
     ]
 };
 

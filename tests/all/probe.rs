@@ -46,6 +46,8 @@ const FEATURES: &[(&str, Option<&str>)] = &[
     ("rename-whiteout", None),
     ("reflink", None),
     ("tmpfs-upper", None),
+    ("landlock", None),
+    ("call-filter", None),
 ];
 
 #[track_caller]
