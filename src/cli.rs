@@ -17,13 +17,14 @@ mod sweep;
 mod sync;
 mod umount;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::store::{self, Store};
-use crate::sys::caps::{self, Need};
+use crate::sys::caps::{self, Need, TO_READ};
 use crate::sys::lock::Holder;
 use fault::{Cause, Fault};
 use sweep::Sweeping;
@@ -137,7 +138,19 @@ impl Context {
     }
 
     fn store(&self) -> Result<Store, Fault> {
-        self.open_store().map_err(|e| Fault::new("open", self.root.display(), e))
+        self.readable_store().map_err(|cause| Fault::new("open", self.root.display(), cause))
+    }
+
+    /// Opens the store, and names the capability by which others than its owner may.
+    fn readable_store(&self) -> Result<Store, Cause> {
+        self.open_store().map_err(|error| match (&error, caps::missing(TO_READ)) {
+            (store::Error::File { source, .. }, missing)
+                if source.kind() == ErrorKind::PermissionDenied && !missing.is_empty() =>
+            {
+                Cause::NotPermitted(missing)
+            }
+            _ => error.into(),
+        })
     }
 }
 
@@ -154,5 +167,12 @@ fn waiting() -> impl FnMut(&[Holder]) {
 /// Says no before anything is opened where this process lacks a capability.
 fn permit(verb: &'static str, needed: &[Need]) -> Result<(), Fault> {
     let missing = caps::missing(needed);
-    if missing.is_empty() { Ok(()) } else { Err(Fault::new(verb, "", Cause::NotPermitted(missing))) }
+    if !missing.is_empty() {
+        return Err(Fault::new(verb, "", Cause::NotPermitted(missing)));
+    }
+    // Whose files are anybody's; plain overlays can be mounted in a user namespace too.
+    if needed.contains(&Need::Fowner) && !caps::are_real() {
+        return Err(Fault::new(verb, "", Cause::UserNamespace));
+    }
+    Ok(())
 }

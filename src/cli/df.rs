@@ -3,14 +3,15 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::Context;
 use super::fault::{self, Fault};
 use super::print::{self, Column};
+use super::{Context, permit};
 use crate::digest::Digest;
 use crate::mount::container;
 use crate::store::images::Image;
 use crate::store::record::Upper;
 use crate::store::usage::{ContainerUsage, Count, ImageUsage, LayerUsage, Total, Usage};
+use crate::sys::caps::TO_READ;
 
 /// Show what takes how much room
 ///
@@ -106,6 +107,9 @@ fn size(bytes: Option<u64>) -> String {
 
 impl Df {
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        if self.containers {
+            permit("count what containers have changed", TO_READ)?;
+        }
         let store = context.store()?;
         let object = || format!("the usage of {}", context.root.display());
         let mounted = container::mounted_ids().map_err(|e| Fault::new("tell", object(), e))?;

@@ -45,6 +45,8 @@ pub(super) enum Cause {
     Unclear(String),
     /// This process lacks capabilities.
     NotPermitted(Vec<Need>),
+    /// This process has the capabilities, but in a user namespace only.
+    UserNamespace,
     /// Nothing is mounted there, and nothing has that name.
     NotMounted,
     /// What is in this archive is known only when it is loaded.
@@ -162,6 +164,9 @@ impl Cause {
                 let names: Vec<String> = needs.iter().map(|need| need.name()).collect();
                 format!("not permitted: {} missing", names.join(", "))
             }
+            Self::UserNamespace => "not permitted: a user namespace's root may make no devices and no trusted.* \
+                                    attributes"
+                .to_owned(),
             Self::NotMounted => "nothing of ovlctl's is mounted there".to_owned(),
             Self::NotLoaded(_) => "its image is not in the store yet".to_owned(),
             Self::Unsound(1) => "1 problem, listed above".to_owned(),
@@ -188,7 +193,9 @@ impl Cause {
             Self::NotMounted => Exit::NotFound,
             Self::Unsound(_) => Exit::Damaged,
             Self::Lacking(_) => Exit::Cannot,
-            Self::NotPermitted(_) | Self::NotLoaded(_) | Self::Output(_) => Exit::Failed,
+            Self::NotPermitted(_) | Self::UserNamespace | Self::NotLoaded(_) | Self::Output(_) => {
+                Exit::Failed
+            }
             Self::Archive(error) => of_archive(error),
             Self::Store(error) => of_store(error),
             Self::Mount(error) => match error.class() {
@@ -208,6 +215,7 @@ impl Cause {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NotPermitted(_) => Some("run it as root: sudo ovlctl …".to_owned()),
+            Self::UserNamespace => Some("run it outside of the user namespace, as root".to_owned()),
             Self::NotMounted => Some("`ovlctl mounts` lists what is".to_owned()),
             Self::NotLoaded(path) => Some(format!("ovlctl load {}", path.display())),
             Self::Usage(_) => Some("ovlctl --help".to_owned()),

@@ -124,6 +124,7 @@ impl Mount {
 impl Plan {
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
         let arguments = &self.arguments;
+        permit("plan", TO_MOUNT)?;
         let object =
             arguments.places.first().map_or_else(|| "overlay".to_owned(), |place| load::display(place));
         let calls = arguments.decide(context).and_then(|(plan, target)| {
@@ -316,7 +317,7 @@ impl Arguments {
             ));
         }
         let (source, target) = self.source_and_target().map_err(|fault| fault.cause)?;
-        let store = context.open_store()?;
+        let store = context.readable_store()?;
         let image = match self.find(&store, source)? {
             Source::Container(container) => {
                 let image = store.image(&container.image.hex())?.record;

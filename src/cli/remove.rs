@@ -4,11 +4,12 @@ use clap::Args;
 
 use super::fault::{self, Cause, Fault};
 use super::sync::Syncing;
-use super::{Context, print, waiting};
+use super::{Context, permit, print, waiting};
 use crate::archive::name;
 use crate::mount;
 use crate::store::prune::Removed;
 use crate::store::record::LayerRecord;
+use crate::sys::caps::TO_REMOVE;
 use crate::sys::lock::Share;
 
 /// Give an image another name
@@ -54,6 +55,7 @@ pub(super) struct Rm {
 
 impl Rm {
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        permit("remove", TO_REMOVE)?;
         Fault::each(&self.names, |name| remove(context, name))
     }
 }
@@ -106,6 +108,9 @@ pub(super) struct Prune {
 
 impl Prune {
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        if !self.dry_run {
+            permit("prune", TO_REMOVE)?;
+        }
         let store = context.store()?;
         let failed = |e| Fault::new("prune", store.layout().root().display(), e);
         let change = if self.dry_run {

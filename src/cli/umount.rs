@@ -10,7 +10,7 @@ use super::{Context, permit, print, waiting};
 use crate::mount::OverlayMount;
 use crate::mount::container;
 use crate::store::Store;
-use crate::sys::caps::TO_MOUNT;
+use crate::sys::caps::TO_REMOVE;
 
 /// Unmount; the changes stay in the container
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ pub(super) struct Umount {
 
 impl Umount {
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
-        permit("unmount", TO_MOUNT)?;
+        permit("unmount", TO_REMOVE)?;
         let store = context.store()?;
         if self.all {
             let mounts = container::all_mounts(&store).map_err(|e| Fault::new("unmount", "all", e))?;

@@ -36,6 +36,7 @@ mod stress; // two hundred rounds, eight at a time
 // What is said.
 mod errors; // messages word for word, and exit codes
 mod inspect; // the JSON that scripts written for docker read
+mod privileges; // what each verb needs, and says where it lacks it
 mod probe; // what this kernel and a filesystem can do
 
 /// A file that is not named above would not be compiled, and its tests would pass unseen.
