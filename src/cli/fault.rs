@@ -1,14 +1,17 @@
-//! What went wrong becomes a line, perhaps a hint, and an exit code. The only file that writes to stderr.
+//! What went wrong becomes a line, perhaps a hint, and an exit code. With what is beneath the only file that writes to stderr.
+
+mod progress;
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use crate::sys::caps::Need;
 use crate::sys::chain;
 use crate::{archive, layer, mount, store};
+
+pub(super) use progress::Progress;
 
 /// The exit codes, as `--help` tells them.
 pub(super) const EXIT_CODES: &str = "\
@@ -343,35 +346,4 @@ pub(super) fn say(text: &str) {
         .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
         .collect();
     let _ = writeln!(io::stderr().lock(), "{clean}");
-}
-
-/// A line on stderr, where that is a terminal, that is written anew as work goes on and vanishes at its end.
-pub(super) struct Progress {
-    shown: Option<Instant>,
-    seen: bool,
-}
-
-impl Progress {
-    const PAUSE: Duration = Duration::from_millis(200);
-
-    /// Nothing is shown of what is done soon.
-    pub(super) fn new() -> Self {
-        Self { shown: io::stderr().is_terminal().then(Instant::now), seen: false }
-    }
-
-    /// Shows `line`, unless the last one is still fresh.
-    pub(super) fn show(&mut self, line: impl FnOnce() -> String) {
-        if self.shown.is_some_and(|shown| shown.elapsed() > Self::PAUSE) {
-            (self.shown, self.seen) = (Some(Instant::now()), true);
-            let _ = write!(io::stderr().lock(), "\r{}\x1b[K", line());
-        }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if self.seen {
-            let _ = write!(io::stderr().lock(), "\r\x1b[K");
-        }
-    }
 }
