@@ -8,6 +8,7 @@ mod fault;
 mod images;
 mod inspect;
 mod load;
+mod loader;
 mod mount;
 mod mounts;
 mod print;
@@ -60,6 +61,8 @@ enum Verb {
     Sweep(sweep::Sweep),
     #[command(hide = true)]
     Sync(sync::Sync),
+    #[command(hide = true)]
+    Loader(loader::Loader),
 }
 
 /// Runs the command line of this process.
@@ -77,6 +80,8 @@ impl Cli {
         crate::sys::raise_file_limit();
         let context = Context { root: self.root.clone() };
         sync::before(&self.verb, &context)?;
+        let sweeping = self.verb.sweeping();
+        sweeping.iter().for_each(|sweeping| sweeping.prepare(&context));
         let done = match &self.verb {
             Verb::Mount(verb) => verb.run(&context),
             Verb::Umount(verb) => verb.run(&context),
@@ -94,9 +99,10 @@ impl Cli {
             Verb::Probe(verb) => verb.run(&context),
             Verb::Sweep(verb) => verb.run(&context),
             Verb::Sync(verb) => verb.run(&context),
+            Verb::Loader(verb) => verb.run(&context),
         };
         // Whatever became of it: a load that failed leaves most to delete.
-        let swept = self.verb.sweeping().map_or(Ok(()), |sweeping| sweeping.run(&context));
+        let swept = sweeping.map_or(Ok(()), |sweeping| sweeping.run(&context));
         done.and(swept)
     }
 }
@@ -105,12 +111,9 @@ impl Verb {
     /// How what this verb left is deleted; `None` where it changes nothing.
     fn sweeping(&self) -> Option<Sweeping> {
         match self {
-            Self::Mount(_)
-            | Self::Umount(_)
-            | Self::Load(_)
-            | Self::Tag(_)
-            | Self::Check(_)
-            | Self::Probe(_) => Some(Sweeping::Silently),
+            Self::Mount(_) | Self::Umount(_) | Self::Tag(_) | Self::Probe(_) => Some(Sweeping::Silently),
+            Self::Load(_) => Some(Sweeping::Confined),
+            Self::Check(verb) => Some(if verb.confines() { Sweeping::Confined } else { Sweeping::Silently }),
             Self::Rm(verb) => Some(Sweeping::asked(verb.wait)),
             Self::Prune(verb) => (!verb.dry_run).then(|| Sweeping::asked(verb.wait)),
             Self::Images(_)
@@ -120,7 +123,8 @@ impl Verb {
             | Self::Df(_)
             | Self::Plan(_)
             | Self::Sweep(_)
-            | Self::Sync(_) => None,
+            | Self::Sync(_)
+            | Self::Loader(_) => None,
         }
     }
 }
@@ -157,8 +161,7 @@ impl Context {
 /// What to do while another command has to be waited for: say for whom.
 fn waiting() -> impl FnMut(&[Holder]) {
     |holders: &[Holder]| {
-        let who: Vec<String> =
-            holders.iter().map(|holder| format!("pid {} ({})", holder.pid, holder.command)).collect();
+        let who: Vec<String> = holders.iter().map(|holder| holder.to_string()).collect();
         let who = if who.is_empty() { "another command".to_owned() } else { who.join(", ") };
         fault::say(&format!("waiting for {who}"));
     }

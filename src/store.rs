@@ -77,12 +77,19 @@ impl Store {
         &self.layout
     }
 
+    /// Makes the store where there is none.
+    pub fn make(&self) -> Result<(), Error> {
+        if self.layout.format().exists() {
+            Ok(())
+        } else {
+            create(&self.layout).map_err(|e| self.explained(e))
+        }
+    }
+
     /// Starts a change. Changes that share run side by side; an exclusive one waits for all others, and `waiting` is
     /// told whom it waits for. Makes the store where there is none.
     pub fn change(&self, share: Share, waiting: &mut dyn FnMut(&[Holder])) -> Result<Change<'_>, Error> {
-        if !self.layout.format().exists() {
-            create(&self.layout).map_err(|e| self.explained(e))?;
-        }
+        self.make()?;
         let begin = |waiting: &mut dyn FnMut(&[Holder])| {
             let lock = Lock::take(&self.layout.locks().join(STORE_LOCK), share, waiting)?;
             Ok(Change { store: self, _lock: lock, stage: Stage::new(&self.layout)? })

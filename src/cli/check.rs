@@ -15,7 +15,7 @@ use crate::mount;
 use crate::store::check::{Finding, Remedy, Report};
 use crate::store::images::Image;
 use crate::store::{Change, Error, Store};
-use crate::sys::caps::{self, TO_EXTRACT};
+use crate::sys::caps::TO_EXTRACT;
 use crate::sys::lock::Share;
 
 /// Check the store: records, names, links, stacks of layers
@@ -44,14 +44,18 @@ pub(super) struct Check {
 }
 
 impl Check {
+    /// Whether this process becomes one that can start no other.
+    pub(super) fn confines(&self) -> bool {
+        self.deep || self.repair
+    }
+
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
         if self.deep || self.repair {
             permit("check", TO_EXTRACT)?;
         }
-        if self.deep && !self.repair {
-            caps::drop_all_but(TO_EXTRACT);
-        }
         let store = context.store()?;
+        // A repair confines itself later: it must know what is mounted.
+        let _confined = (self.deep && !self.repair).then(|| load::confine(&store, &[]));
         let root = store.layout().root().display().to_string();
         let failed = |e: Error| Fault::new("check", &root, e);
         let mut report = shallow(&store).map_err(failed)?;
@@ -92,7 +96,7 @@ impl Check {
         let failed = |e: Error| Fault::new("repair", &root, e);
         let change = store.change(Share::Exclusive, &mut waiting()).map_err(failed)?;
         let mounted = mount::container::mounted_ids().map_err(|e| Fault::new("repair", &root, e))?;
-        caps::drop_all_but(TO_EXTRACT);
+        let _confined = load::confine(store, &self.from);
         let mut left = Vec::new();
         for finding in findings {
             if !change.repair(finding).map_err(failed)? {

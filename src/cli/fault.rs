@@ -7,6 +7,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use serde::{Deserialize, Serialize};
+
+use super::loader;
 use crate::sys::caps::Need;
 use crate::sys::chain;
 use crate::{archive, layer, mount, store};
@@ -28,6 +31,14 @@ enum Exit {
     InUse = 4,
     Cannot = 5,
     Damaged = 6,
+}
+
+impl Exit {
+    /// Reads the code that another process told.
+    fn of(code: u8) -> Self {
+        let all = [Self::Usage, Self::NotFound, Self::InUse, Self::Cannot, Self::Damaged];
+        all.into_iter().find(|exit| *exit as u8 == code).unwrap_or(Self::Failed)
+    }
 }
 
 /// A verb that failed: what it was to do, to what, and why it could not.
@@ -60,6 +71,10 @@ pub(super) enum Cause {
     Lacking(String),
     /// What was to be told could not be written.
     Output(io::Error),
+    /// The process that reads archives gave no answer.
+    Loader(loader::Error),
+    /// It says why it could not.
+    Told(Told),
     /// The archive could not be read.
     Archive(archive::Error),
     /// The store could not do it.
@@ -68,6 +83,16 @@ pub(super) enum Cause {
     Mount(mount::Error),
     /// It could not be mounted or unmounted with the store's help.
     Container(mount::container::Error),
+}
+
+/// A cause as another process tells it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Told {
+    reason: String,
+    hint: Option<String>,
+    says_all: bool,
+    exit: u8,
 }
 
 impl From<archive::Error> for Cause {
@@ -159,6 +184,12 @@ impl From<Cause> for Fault {
 }
 
 impl Cause {
+    /// Makes it something to tell another process.
+    pub(super) fn told(&self) -> Told {
+        let says_all = self.says_all();
+        Told { reason: self.reason(), hint: self.hint(), says_all, exit: self.exit() as u8 }
+    }
+
     /// The reason and what caused it, in one line: each error says its own part.
     fn reason(&self) -> String {
         match self {
@@ -167,14 +198,18 @@ impl Cause {
                 let names: Vec<String> = needs.iter().map(|need| need.name()).collect();
                 format!("not permitted: {} missing", names.join(", "))
             }
-            Self::UserNamespace => "not permitted: a user namespace's root may make no devices and no trusted.* \
+            Self::UserNamespace => {
+                "not permitted: a user namespace's root may make no devices and no trusted.* \
                                     attributes"
-                .to_owned(),
+                    .to_owned()
+            }
             Self::NotMounted => "nothing of ovlctl's is mounted there".to_owned(),
             Self::NotLoaded(_) => "its image is not in the store yet".to_owned(),
             Self::Unsound(1) => "1 problem, listed above".to_owned(),
             Self::Unsound(count) => format!("{count} problems, listed above"),
             Self::Output(error) => chain(error),
+            Self::Loader(error) => chain(error),
+            Self::Told(told) => told.reason.clone(),
             Self::Archive(error) => chain(error),
             Self::Store(error) => chain(error),
             Self::Mount(error) => chain(error),
@@ -186,7 +221,9 @@ impl Cause {
     fn says_all(&self) -> bool {
         matches!(
             self,
-            Self::Store(store::Error::NoImage { .. } | store::Error::NoContainer { .. }) | Self::Usage(_)
+            Self::Store(store::Error::NoImage { .. } | store::Error::NoContainer { .. })
+                | Self::Usage(_)
+                | Self::Told(Told { says_all: true, .. })
         )
     }
 
@@ -196,9 +233,12 @@ impl Cause {
             Self::NotMounted => Exit::NotFound,
             Self::Unsound(_) => Exit::Damaged,
             Self::Lacking(_) => Exit::Cannot,
-            Self::NotPermitted(_) | Self::UserNamespace | Self::NotLoaded(_) | Self::Output(_) => {
-                Exit::Failed
-            }
+            Self::NotPermitted(_)
+            | Self::UserNamespace
+            | Self::NotLoaded(_)
+            | Self::Output(_)
+            | Self::Loader(_) => Exit::Failed,
+            Self::Told(told) => Exit::of(told.exit),
             Self::Archive(error) => of_archive(error),
             Self::Store(error) => of_store(error),
             Self::Mount(error) => match error.class() {
@@ -222,7 +262,10 @@ impl Cause {
             Self::NotMounted => Some("`ovlctl mounts` lists what is".to_owned()),
             Self::NotLoaded(path) => Some(format!("ovlctl load {}", path.display())),
             Self::Usage(_) => Some("ovlctl --help".to_owned()),
-            Self::Output(_) | Self::Unclear(_) | Self::Unsound(_) | Self::Lacking(_) => None,
+            Self::Told(told) => told.hint.clone(),
+            Self::Output(_) | Self::Unclear(_) | Self::Unsound(_) | Self::Lacking(_) | Self::Loader(_) => {
+                None
+            }
             Self::Archive(error) => archive_hint(error),
             Self::Store(error) => store_hint(error),
             Self::Mount(error) => error.hint(),

@@ -1,9 +1,10 @@
 //! `load`: images of archives come into the store.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::fault::{self, Cause, Fault};
 use super::sync::Syncing;
@@ -11,8 +12,9 @@ use super::{Context, permit, print, waiting};
 use crate::archive::{Archive, Choice, ImageRef, Platform, Source};
 use crate::layer::{Options, XattrPolicy};
 use crate::store::load::Loaded;
-use crate::store::{Change, Error};
-use crate::sys::caps::{self, TO_EXTRACT};
+use crate::store::{Change, Error, Store};
+use crate::sys::caps::TO_EXTRACT;
+use crate::sys::confine::{self, Confined, Reach};
 use crate::sys::lock::Share;
 use crate::{archive, store};
 
@@ -46,7 +48,7 @@ pub(super) struct Pick {
 }
 
 /// What to do with extended attributes that the store's filesystem cannot hold.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, ValueEnum)]
 enum Xattrs {
     /// Refuse the layer
     Keep,
@@ -67,6 +69,21 @@ impl Pick {
         Choice { image: self.image.clone(), platform: self.platform.clone() }
     }
 
+    /// The same as arguments of another process.
+    pub(super) fn arguments(&self) -> Vec<OsString> {
+        let Self { image, platform, xattrs, sync: _ } = self;
+        let mut arguments = Vec::new();
+        if let Some(image) = image {
+            arguments.push(format!("--image={image}").into());
+        }
+        if let Some(platform) = platform {
+            arguments.push(format!("--platform={platform}").into());
+        }
+        let xattrs = xattrs.to_possible_value().expect("none is skipped");
+        arguments.push(format!("--xattrs={}", xattrs.get_name()).into());
+        arguments
+    }
+
     fn options(&self) -> Options {
         let xattrs = match self.xattrs {
             Xattrs::Keep => XattrPolicy::Keep,
@@ -80,8 +97,9 @@ impl Pick {
 impl Load {
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
         permit("load", TO_EXTRACT)?;
-        caps::drop_all_but(TO_EXTRACT);
         let store = context.store()?;
+        store.make().map_err(|e| Fault::new("load", display(&self.archives[0]), e))?;
+        let _confined = confine(&store, &self.archives);
         for path in &self.archives {
             let failed = |cause: Cause| Fault::new("load", display(path), cause);
             let change = store.change(Share::Shared, &mut waiting()).map_err(|e| failed(e.into()))?;
@@ -111,8 +129,14 @@ impl Load {
     }
 }
 
+/// Leaves this process nothing that reading these archives into the store does not need.
+pub(super) fn confine(store: &Store, archives: &[PathBuf]) -> Confined {
+    let archives: Vec<&Path> = archives.iter().map(PathBuf::as_path).collect();
+    confine::confine(TO_EXTRACT, &Reach { writes: &[store.layout().root()], reads: &archives })
+}
+
 /// Opens an archive; what comes through a pipe is kept in the change's stage meanwhile.
-pub(super) fn open(change: &Change<'_>, path: &std::path::Path) -> Result<Archive, Cause> {
+pub(super) fn open(change: &Change<'_>, path: &Path) -> Result<Archive, Cause> {
     let source = if path.as_os_str() == "-" { Source::Stdin } else { Source::Path(path.to_owned()) };
     if matches!(source, Source::Stdin) && io::stdin().is_terminal() {
         return Err(Cause::Usage("standard input is a terminal, and no archive".to_owned()));
@@ -136,6 +160,6 @@ pub(super) fn take(
 }
 
 /// Returns how an archive is called in a message.
-pub(super) fn display(path: &std::path::Path) -> String {
+pub(super) fn display(path: &Path) -> String {
     if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() }
 }

@@ -1,21 +1,22 @@
 //! `mount`, `plan`: an archive, an image, a container or any directories become a root filesystem.
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::{env, fs};
 
 use clap::Args;
 
 use super::fault::{self, Cause, Fault};
 use super::load::{self, Pick};
+use super::loader::{self, Found, Job};
 use super::{Context, permit, print, waiting};
-use crate::archive::{self, Archive, name};
+use crate::archive::name;
 use crate::digest::Digest;
 use crate::mount::container::{self, Done, How, UpperWish, Wishes};
 use crate::mount::options::Options;
 use crate::mount::{self, Access, Lower, Method, Target};
 use crate::store::images::Image;
 use crate::store::record::{ContainerRecord, Upper};
-use crate::store::{self, Change, Store};
+use crate::store::{self, Store};
 use crate::sys::caps::{TO_EXTRACT, TO_MOUNT};
 use crate::sys::filesystem::read_size;
 use crate::sys::lock::Share;
@@ -241,7 +242,7 @@ impl Arguments {
                 return Ok((done, container.image));
             }
             Source::Image(image) => image,
-            Source::Archive(path) => self.load(&change, &path)?,
+            Source::Archive(path) => self.load(&store, &path)?,
         };
         if self.read_only {
             let target = how.target.ok_or_else(|| Cause::Usage("--read-only needs TARGET".to_owned()))?;
@@ -280,14 +281,10 @@ impl Arguments {
         }
     }
 
-    fn load(&self, change: &Change<'_>, path: &Path) -> Result<Image, Cause> {
-        let archive = load::open(change, path)?;
-        let image = archive.choose(&self.pick.choice())?;
-        if image.layers.len() > mount::MAX_LOWER {
-            return Err(mount::Error::TooManyLayers(image.layers.len()).into());
-        }
-        let loaded = load::take(change, &archive, image, &self.pick)?;
-        Ok(Image { record: loaded.image, names: image.names.clone() })
+    fn load(&self, store: &Store, path: &Path) -> Result<Image, Cause> {
+        let Found { id, names } = loader::read(store, path, &self.pick, Job::Load)?;
+        let record = store.image_record(&id)?.ok_or(Cause::Loader(loader::Error::NoAnswer))?;
+        Ok(Image { record, names })
     }
 
     /// Returns an option that only a new container can have.
@@ -301,10 +298,9 @@ impl Arguments {
         if path.as_os_str() == "-" {
             return Err(Cause::NotLoaded(path));
         }
-        let archive = Archive::open(&archive::Source::Path(path.clone()), &env::temp_dir())?;
-        let image = archive.choose(&self.pick.choice())?;
-        let record = store.image_record(&image.id)?.ok_or(Cause::NotLoaded(path))?;
-        Ok(Image { record, names: image.names.clone() })
+        let Found { id, names } = loader::read(store, &path, &self.pick, Job::Look)?;
+        let record = store.image_record(&id)?.ok_or(Cause::NotLoaded(path))?;
+        Ok(Image { record, names })
     }
 
     /// Decides what would be mounted, and where. Nothing is made: a new container's directory is called NEW.

@@ -35,6 +35,8 @@ pub(super) enum Sweeping {
     Told,
     /// Before the command ends.
     Waited,
+    /// Before it ends, since it can start nothing any more; what others left before it began, in the background.
+    Confined,
 }
 
 impl Sweeping {
@@ -43,8 +45,23 @@ impl Sweeping {
         if wait { Self::Waited } else { Self::Told }
     }
 
+    /// Does what can be done only before the command.
+    pub(super) fn prepare(self, context: &Context) {
+        match self {
+            Self::Confined => {
+                let _ = start(context);
+            }
+            Self::Silently | Self::Told | Self::Waited => {}
+        }
+    }
+
     pub(super) fn run(self, context: &Context) -> Result<(), Fault> {
         match self {
+            Self::Confined => {
+                // Where it cannot be, the next command tries again.
+                let _ = context.open_store().and_then(|store| stage::sweep(store.layout()));
+                Ok(())
+            }
             Self::Waited => now(context),
             Self::Silently | Self::Told => {
                 if start(context) && matches!(self, Self::Told) {

@@ -44,7 +44,7 @@ impl Syncing {
     }
 
     /// Starts a process that does so, unless the disk has `image` already. Where that cannot be, the next load or mount does
-    /// it. To be called last.
+    /// it.
     pub(super) fn start(self, context: &Context, image: &Digest) {
         let Ok(store) = context.open_store() else { return };
         let sync = ["--root".as_ref(), store.layout().root().as_os_str(), OsStr::new("sync")];
@@ -76,7 +76,8 @@ pub(super) fn before(verb: &Verb, context: &Context) -> Result<(), Fault> {
         | Verb::Inspect(_)
         | Verb::Df(_)
         | Verb::Plan(_) => left_out(context),
-        Verb::Probe(_) | Verb::Sweep(_) | Verb::Sync(_) => Ok(()),
+        // Whoever started the loader has seen to it.
+        Verb::Probe(_) | Verb::Sweep(_) | Verb::Sync(_) | Verb::Loader(_) => Ok(()),
     }
 }
 

@@ -1,10 +1,10 @@
-//! A process of this program's own that goes on after the command that started it.
+//! Processes of this program's own: one that goes on after the command that started it, and one that reports to it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 /// This program, whatever became of its file meanwhile.
 const OURSELVES: &str = "/proc/self/exe";
@@ -14,11 +14,9 @@ const NICE: i32 = 10;
 
 /// Starts this program anew with `arguments`, and does not wait for it.
 ///
-/// Ctrl-C and a terminal that closes do not end it: it has a process group of its own. It keeps no terminal, no pipe, no
-/// lock and no working directory of this process's in use. To be called last: closes all that is open here, but standard
-/// input, output and error.
+/// Ctrl-C and a terminal that closes do not end it: it has a process group of its own. It keeps no terminal, no pipe and no
+/// working directory of this process's in use; what else it got it closes by [`stand_back`].
 pub fn start(name: &str, arguments: &[&OsStr]) -> io::Result<()> {
-    close_others();
     let mut command = Command::new(OURSELVES);
     command.arg0(name).args(arguments).process_group(0).current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -27,11 +25,47 @@ pub fn start(name: &str, arguments: &[&OsStr]) -> io::Result<()> {
 
 /// Makes this process, which [`start`] has just started, one that stands in nobody's way.
 pub fn stand_back(name: &str) {
+    close_others();
+    call_it(name);
+    let _ = rustix::process::nice(NICE);
+}
+
+/// What a process said that [`ask`] started.
+#[derive(Debug)]
+pub struct Answer {
+    /// What it wrote to its standard output; `None` where that was too long, and it was killed.
+    pub said: Option<Vec<u8>>,
+    /// How it ended.
+    pub status: ExitStatus,
+}
+
+/// Starts this program anew with `arguments`, and waits until it has ended; at most `longest` bytes of what it writes to its
+/// standard output are taken. Standard input, error and the working directory are this process's own.
+pub fn ask(name: &str, arguments: &[OsString], longest: u64) -> io::Result<Answer> {
+    let mut command = Command::new(OURSELVES);
+    let mut child = command.arg0(name).args(arguments).stdout(Stdio::piped()).spawn()?;
+    let mut said = Vec::new();
+    let pipe = child.stdout.take().expect("it was asked for");
+    let read = pipe.take(longest + 1).read_to_end(&mut said);
+    let short = said.len() as u64 <= longest;
+    if read.is_err() || !short {
+        child.kill()?;
+    }
+    let status = child.wait()?;
+    read.map(|_| Answer { said: short.then_some(said), status })
+}
+
+/// Ends this process, which [`ask`] has just started, when the one that asked ends, however that ends.
+pub fn belong(name: &str) {
+    call_it(name);
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+}
+
+fn call_it(name: &str) {
     // Else ps(1) and top(1) would call it `exe`.
     if let Ok(name) = std::ffi::CString::new(name) {
         let _ = rustix::thread::set_name(&name);
     }
-    let _ = rustix::process::nice(NICE);
 }
 
 /// Closes what a shell had open too, as in `9>lock`: a lock there would be held on.

@@ -1,5 +1,6 @@
 //! Advisory locks on files (flock(2)): released by the kernel when their holder ends, however it ends.
 
+use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -110,8 +111,15 @@ fn is_still(fd: &OwnedFd, path: &Path) -> bool {
 pub struct Holder {
     /// Its process id.
     pub pid: u32,
-    /// What it runs, its arguments separated by spaces; empty where it is gone or not to be seen.
+    /// What it runs, its arguments separated by spaces; empty where it is gone or not to be seen: a confined process sees none.
     pub command: String,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let command = if self.command.is_empty() { String::new() } else { format!(" ({})", self.command) };
+        write!(f, "pid {}{command}", self.pid)
+    }
 }
 
 /// Returns who holds a lock on the file, as /proc/locks tells.

@@ -12,6 +12,7 @@ mod archives_damaged; // what does not match its digests, or is no archive
 
 // What the rules of layers make of tars, in the mounted tree.
 mod hostile; // what is refused, and leaves nothing
+mod confinement; // what the process may do that reads it
 mod rules_limits; // attributes and numbers that no layer may have
 mod rules_metadata; // owner, mode, times, attributes, devices, names
 mod rules_opaque; // directories that start anew
