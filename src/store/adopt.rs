@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use super::containers::{inscribe, is_name};
-use super::error::{Error, file};
-use super::layers::{is_link, names_in, new_link, read_record};
-use super::layout::{CONTAINER, DIFF, LINK, LOWER, MERGED, WORK};
+use super::error::Error;
+use super::layers::{names_in, read_record};
+use super::layout::{CONTAINER, DIFF, LOWER, MERGED, WORK};
 use super::record::{self, ContainerRecord, ImageRecord, Unreadable, Upper};
 use super::recover::Loss;
 use super::{Change, Store, now, private_dir};
@@ -137,12 +137,7 @@ impl Change<'_> {
                 private_dir(&dir.join(name))?;
             }
         }
-        let link = fs::read(dir.join(LINK)).unwrap_or_default();
-        if !String::from_utf8(link).is_ok_and(|link| is_link(&link)) {
-            self.stage.write(&dir.join(LINK), new_link()?.as_bytes())?;
-        }
-        let link = fs::read_to_string(dir.join(LINK)).map_err(file(dir.join(LINK)))?;
-        self.name_link(&link, id)
+        self.name_again(id)
     }
 }
 

@@ -64,6 +64,19 @@ fn a_container_without_a_record_is_told_by_its_directory() {
 }
 
 #[test]
+fn a_container_whose_short_name_was_torn_keeps_the_one_that_leads_to_it() {
+    let scene = boxed();
+    let link = container(&scene).join("link");
+    let name = fs::read_to_string(&link).unwrap();
+    fs::write(&link, "").unwrap();
+    scene.power_cut();
+    scene.run("check").succeeds();
+    assert_eq!(fs::read_to_string(&link).unwrap(), name);
+    scene.run("rm box").succeeds();
+    scene.run("check").succeeds().stderr_is("2 layers, 1 image, 0 containers: all is well");
+}
+
+#[test]
 fn a_container_whose_name_is_taken_gets_another() {
     let scene = boxed();
     let lost = container(&scene);

@@ -40,7 +40,13 @@ impl Change<'_> {
                 made => made?,
             }
         }
-        let named = fs::read_to_string(dir.join(LINK)).ok().filter(|link| is_link(link));
+        self.name_again(id)
+    }
+
+    /// Makes the short name of a layer or a container lead to it.
+    pub(in crate::store) fn name_again(&self, id: &str) -> Result<(), Error> {
+        let link = self.layout().overlay(id).join(LINK);
+        let named = fs::read_to_string(link).ok().filter(|link| is_link(link));
         let link = named.map_or_else(|| self.link_again(id), Ok)?;
         let path = self.layout().links().join(&link);
         if !leads_to(&path, id) {
