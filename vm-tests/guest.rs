@@ -3,6 +3,7 @@
 mod init;
 mod kmsg;
 mod runner;
+mod story;
 
 pub(crate) use init::{SCRATCH_SERIAL, init};
 pub(crate) use runner::{facts, worker};

@@ -10,10 +10,12 @@ mod junit;
 mod local;
 mod machine;
 mod modules;
+mod powercut;
 mod report;
 mod session;
 mod store;
 mod vm;
 
 pub(crate) use boot::boot;
+pub(crate) use powercut::power_cut;
 pub(crate) use report::report;

@@ -1,5 +1,6 @@
 //! PID 1 of a guest: makes a system of a bare kernel, runs the facts, and switches the machine off.
 
+use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,9 @@ use rustix::system::{RebootCommand, finit_module, reboot};
 
 use super::kmsg::Kmsg;
 use super::runner::{hello, run, say};
+use super::story;
 use crate::record::{Event, Orders};
+use crate::story::Manner;
 
 /// The serial port that events go to; the first one is the kernel's console.
 const EVENTS: &str = "/dev/ttyS1";
@@ -39,9 +42,12 @@ pub(crate) fn init() -> ExitCode {
 
 fn work(events: &mut File) {
     match prepare() {
-        Ok(orders) => {
+        Ok((orders, told)) => {
             say(events, &hello());
-            run(&orders, Path::new(SCRATCH), Kmsg::from_now(), events);
+            match told {
+                Some((manner, disk)) => story::tell(manner, &disk, Path::new(SCRATCH), events),
+                None => run(&orders, Path::new(SCRATCH), Kmsg::from_now(), events),
+            }
             say(events, &Event::End);
         }
         Err(reason) => say(events, &Event::Unfit { reason: reason.to_string() }),
@@ -58,7 +64,8 @@ fn system() -> io::Result<()> {
     Ok(())
 }
 
-fn prepare() -> io::Result<Orders> {
+/// Mounts the filesystem under test. Where a story is to be told, it is on a partition of the disk that is returned.
+fn prepare() -> io::Result<(Orders, Option<(Manner, PathBuf)>)> {
     let orders: Orders = serde_json::from_str(&fs::read_to_string("/orders")?)?;
     let refused = load_modules()?;
     for needed in ["overlay", &orders.filesystem] {
@@ -71,9 +78,21 @@ fn prepare() -> io::Result<Orders> {
         }
     }
     fs::create_dir_all(SCRATCH)?;
+    if let Some(manner) = story::manner()? {
+        story::hurry()?;
+        let disk = scratch_disk()?;
+        let device = story::partition(&disk, 1)?;
+        mount_with(
+            &device.to_string_lossy(),
+            &orders.filesystem,
+            SCRATCH,
+            story::mount_options(&orders.filesystem),
+        )?;
+        return Ok((orders, Some((manner, disk))));
+    }
     let device = if orders.filesystem == "tmpfs" { "tmpfs".into() } else { scratch_disk()? };
     mount_on(&device.to_string_lossy(), &orders.filesystem, SCRATCH)?;
-    Ok(orders)
+    Ok((orders, None))
 }
 
 /// Loads `/modules/*` in the order of their names; returns which the kernel refused, as a sentence's end.
@@ -108,6 +127,10 @@ fn scratch_disk() -> io::Result<PathBuf> {
 }
 
 fn mount_on(source: &str, kind: &str, target: &str) -> io::Result<()> {
-    mount(source, target, kind, MountFlags::empty(), None)
+    mount_with(source, kind, target, None)
+}
+
+fn mount_with(source: &str, kind: &str, target: &str, options: Option<&CStr>) -> io::Result<()> {
+    mount(source, target, kind, MountFlags::empty(), options)
         .map_err(|errno| io::Error::other(format!("mount -t {kind} {source} {target}: {errno}")))
 }

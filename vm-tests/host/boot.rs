@@ -74,7 +74,7 @@ struct Arguments {
     filters: Vec<String>,
 }
 
-fn named(text: &str) -> Result<(String, PathBuf), String> {
+pub(super) fn named(text: &str) -> Result<(String, PathBuf), String> {
     let (name, folder) = text.split_once('=').ok_or("NAME=DIR is wanted")?;
     Ok((name.to_owned(), folder.into()))
 }

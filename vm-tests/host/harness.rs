@@ -12,6 +12,7 @@ use libtest_mimic::{Failed, Trial};
 use super::boot::emulator;
 use super::machine::{Host, Machine, Shared};
 use super::modules::dependencies;
+use super::powercut::tests as cut;
 use super::report::{ignored, never_tested};
 use super::session::{End, Patience, follow};
 use super::store::{About, Part, Run, VARIABLE};
@@ -23,13 +24,19 @@ type Boots = fn(&Kernel, &Path);
 
 /// All of them; those that boot are listed as skipped without a run that has a kernel.
 pub(super) fn trials(run: Option<&Run>) -> Vec<Trial> {
-    let quick: [(&str, fn()); 6] = [
+    let quick: [(&str, fn()); 9] = [
         ("a_machine_that_falls_silent_is_ended", a_machine_that_falls_silent_is_ended),
         ("a_machine_that_never_speaks_is_ended", a_machine_that_never_speaks_is_ended),
         ("a_machine_that_ends_in_the_middle_has_died", a_machine_that_ends_in_the_middle_has_died),
         ("trouble_is_found_in_a_log", trouble_is_found_in_a_log),
         ("a_module_says_what_it_needs", a_module_says_what_it_needs),
         ("a_fact_that_every_kernel_skips_fails", a_fact_that_every_kernel_skips_fails),
+        (
+            "a_cut_keeps_what_was_flushed_and_some_of_the_rest",
+            cut::a_cut_keeps_what_was_flushed_and_some_of_the_rest,
+        ),
+        ("a_mark_tells_which_steps_had_returned", cut::a_mark_tells_which_steps_had_returned),
+        ("what_was_promised_is_known_of_every_step", cut::what_was_promised_is_known_of_every_step),
     ];
     let slow: [(&str, Boots); 3] = [
         ("a_hang_is_told_with_where_it_hangs", a_hang_is_told_with_where_it_hangs),

@@ -1,6 +1,6 @@
 //! A virtual machine: a kernel, its devices, and the command that starts it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -65,6 +65,9 @@ impl Kernel {
 /// The scratch disk's size; the file is sparse.
 const DISK: u64 = 2 << 30;
 
+/// What a kernel on a disk with a log writes to its console.
+pub(super) const CONSOLE_LOG: &str = "console.log";
+
 /// The kernel's own arguments: trouble ends the machine, which then tells what died of it, and warnings are shown; the timer of
 /// a guest that waits for a busy host is not checked, and crypto does not test itself.
 const ARGUMENTS: &str = "rdinit=/init panic=-1 oops=panic loglevel=5 printk.devkmsg=on random.trust_cpu=on no_timer_check cryptomgr.notests rcupdate.rcu_expedited=1";
@@ -95,6 +98,25 @@ fn scratch(path: &Path) -> Device {
     Device { qemu: ["-drive", &drive, "-device", &device].map(str::to_owned).into(), kernel: String::new() }
 }
 
+/// The same, with every write and every flush kept in `log`: after a flush all that was written before it is on the disk, and
+/// nothing else has to be. Flushes do not reach this machine's own disk.
+fn logged(path: &Path, log: &Path) -> Device {
+    let file = |name: &str, path: &Path| {
+        format!("driver=file,node-name={name},filename={},cache.no-flush=on", path.display())
+    };
+    let qemu = [
+        "-blockdev",
+        &file("written", path),
+        "-blockdev",
+        &file("log", log),
+        "-blockdev",
+        "driver=blklogwrites,node-name=logged,file=written,log=log,log-sector-size=512",
+        "-device",
+        &format!("virtio-blk-pci,drive=logged,serial={SCRATCH_SERIAL},write-cache=on"),
+    ];
+    Device { qemu: qemu.map(str::to_owned).into(), kernel: String::new() }
+}
+
 /// Starts `kernel` with these orders; the machine's files lie in `folder`.
 pub(super) fn start(
     kernel: &Kernel,
@@ -104,14 +126,50 @@ pub(super) fn start(
     folder: &Path,
     console_log: &Path,
 ) -> io::Result<Child> {
-    let initramfs = folder.join("initramfs");
-    fs::write(&initramfs, image(kernel, program, orders)?)?;
-    let mut devices = vec![console(console_log), events()];
+    let mut devices = Vec::new();
     if orders.filesystem != "tmpfs" {
         let disk = folder.join("disk");
         disk::make(&disk, DISK, &orders.filesystem)?;
         devices.push(scratch(&disk));
     }
+    let image = image(kernel, program, orders)?.finish();
+    launch(kernel, &image, devices, emulator, folder, console_log)
+}
+
+/// Starts `kernel` on a disk with a log, and with these files besides; the disk is there already.
+pub(super) fn start_logged(
+    kernel: &Kernel,
+    program: &Path,
+    orders: &Orders,
+    files: &[(String, Vec<u8>)],
+    (disk, log): (&Path, &Path),
+    emulator: &Emulator,
+    folder: &Path,
+) -> io::Result<Child> {
+    let mut image = image(kernel, program, orders)?;
+    for above in ["archives", "m"] {
+        image.directory(above);
+    }
+    for (name, contents) in files {
+        image.file(name, 0o755, contents);
+    }
+    File::create(log)?;
+    let devices = vec![logged(disk, log)];
+    launch(kernel, &image.finish(), devices, emulator, folder, &folder.join(CONSOLE_LOG))
+}
+
+fn launch(
+    kernel: &Kernel,
+    initramfs: &[u8],
+    mut devices: Vec<Device>,
+    emulator: &Emulator,
+    folder: &Path,
+    console_log: &Path,
+) -> io::Result<Child> {
+    let file = folder.join("initramfs");
+    fs::write(&file, initramfs)?;
+    let initramfs = file;
+    devices.extend([console(console_log), events()]);
     fs::write(console_log, "")?;
     let mut command: Command = emulator.command();
     command.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(&initramfs);
@@ -121,7 +179,7 @@ pub(super) fn start(
         arguments = format!("{arguments} {}", device.kernel);
     }
     command.args(["-append", format!("{arguments} {}", kernel.arguments).trim()]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(fs::File::create(folder.join(MACHINE_LOG))?);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(folder.join(MACHINE_LOG))?);
     command.spawn()
 }
 
@@ -135,7 +193,7 @@ pub(super) fn clear(folder: &Path) {
     let _ = fs::remove_dir_all(folder.join("root"));
 }
 
-fn image(kernel: &Kernel, program: &Path, orders: &Orders) -> io::Result<Vec<u8>> {
+fn image(kernel: &Kernel, program: &Path, orders: &Orders) -> io::Result<Initramfs> {
     let mut image = Initramfs::new();
     image.file("init", 0o755, &fs::read(program)?);
     image.file("orders", 0o644, &serde_json::to_vec(orders)?);
@@ -147,7 +205,7 @@ fn image(kernel: &Kernel, program: &Path, orders: &Orders) -> io::Result<Vec<u8>
     for name in ["proc", "sys", "tmp", "run", "scratch", "var", "var/tmp"] {
         image.directory(name);
     }
-    Ok(image.finish())
+    Ok(image)
 }
 
 /// How patient to be with a virtual machine: enough for software emulation on a busy host, and no more than the rest of the run is worth.
