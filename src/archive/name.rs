@@ -38,18 +38,24 @@ pub fn normal(name: &str) -> Result<String, BadName> {
     if let Some(bad) = name.chars().find(|c| !c.is_ascii_graphic()) {
         return Err(BadName::Character(name.to_owned(), bad));
     }
+    // What is left would mean another image where it names a registry again: such a name stays as it is.
+    let short = without_registry(name).filter(|short| without_registry(short).is_none()).unwrap_or(name);
     // `@3` means an image by its number, `./a` and `/a` are files, and `-a` is an option.
-    if let Some(bad) = name.chars().next().filter(|c| !c.is_ascii_alphanumeric() && *c != '_') {
+    if let Some(bad) = short.chars().next().filter(|c| !c.is_ascii_alphanumeric() && *c != '_') {
         return Err(BadName::Start(name.to_owned(), bad));
     }
-    let registries = ["docker.io/", "index.docker.io/"];
-    let short = registries.iter().find_map(|registry| name.strip_prefix(registry));
-    let short = short.map_or(name, |rest| rest.strip_prefix("library/").unwrap_or(rest));
     if short.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return Err(BadName::Component(name.to_owned()));
     }
     let last = short.rsplit('/').next().unwrap_or(short);
     Ok(if last.contains([':', '@']) { short.to_owned() } else { format!("{short}:latest") })
+}
+
+/// Returns what follows the registry that is Docker's default, if the name begins with it.
+fn without_registry(name: &str) -> Option<&str> {
+    let registries = ["docker.io/", "index.docker.io/"];
+    let rest = registries.iter().find_map(|registry| name.strip_prefix(registry))?;
+    Some(rest.strip_prefix("library/").unwrap_or(rest))
 }
 
 #[cfg(test)]
@@ -69,6 +75,8 @@ mod tests {
             ("library/node", "library/node:latest"),
             ("v1", "v1:latest"),
             ("hello@sha256:03b62250a3cb", "hello@sha256:03b62250a3cb"),
+            ("docker.io/docker.io/a", "docker.io/docker.io/a:latest"),
+            ("docker.io/library/index.docker.io/a:1", "docker.io/library/index.docker.io/a:1"),
         ] {
             assert_eq!(normal(name).as_deref(), Ok(shown));
             assert_eq!(normal(shown).as_deref(), Ok(shown), "twice");
@@ -86,6 +94,8 @@ mod tests {
             ("a/../b", "'a/../b' is no image's name: a part of it is empty, '.' or '..'"),
             ("a\u{1b}[31m", "'a\\u{1b}[31m' is no image's name: it has a '\\u{1b}'"),
             ("@1", "'@1' is no image's name: it starts with '@'"),
+            ("docker.io/-v", "'docker.io/-v' is no image's name: it starts with '-'"),
+            ("docker.io/library/@1", "'docker.io/library/@1' is no image's name: it starts with '@'"),
             ("a b", "'a b' is no image's name: it has a ' '"),
         ] {
             assert_eq!(normal(name).unwrap_err().to_string(), reason);
