@@ -27,7 +27,7 @@ pub enum BadOption {
     )]
     UserXattr,
     /// An option without a name.
-    #[error("an option without a name in '{0}'")]
+    #[error("an option without a name in '{}'", .0.escape_debug())]
     Nameless(String),
     /// A flag that was given a value.
     #[error("option '{0}' takes no value")]
@@ -224,6 +224,7 @@ mod tests {
             ("upperdir=/a", "option 'upperdir' is not taken with -o: --upper says it"),
             ("ro,workdir=/a", "option 'workdir' is not taken with -o: --work says it"),
             ("=x", "an option without a name in '=x'"),
+            ("=\x1b[2J", "an option without a name in '=\\u{1b}[2J'"),
             ("ro=1", "option 'ro' takes no value"),
         ];
         for (text, error) in table {
