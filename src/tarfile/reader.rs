@@ -230,6 +230,12 @@ impl<R: BufRead> Reader<R> {
         for data in [&self.globals, &raw] {
             records.read(data).map_err(|reason| Error::entry(&own(), reason))?;
         }
+        // Go's reader takes the long name, libarchive's and GNU's take the record: two different trees.
+        for (record, long) in [(records.name(), &name), (records.linkpath, &link)] {
+            if record.is_some() && long.as_deref().is_some_and(|long| record != Some(long)) {
+                return Err(Error::entry(&own(), "its long name and its PAX records disagree"));
+            }
+        }
         self.current.clear();
         match records.name() {
             Some(name) => self.current.extend_from_slice(name),

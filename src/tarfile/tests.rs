@@ -182,7 +182,9 @@ fn a_name_is_where_its_format_has_it() {
         .add(star, b"")
         .add(block(b'L', "././@LongLink").with(MAGIC, GNU), b"gnu/long\0junk")
         .add(block(b'0', "gnu/lo").with(MAGIC, GNU), b"")
-        .add(block(b'L', "././@LongLink").with(MAGIC, GNU), b"gnu/long\0")
+        .add(block(b'L', "././@LongLink").with(MAGIC, GNU), b"both/long\0")
+        .pax(&[("path", b"both/long")])
+        .file("short", b"")
         .pax(&[("path", b"pax/long")])
         .file("short", b"")
         .file("new\nline", b"")
@@ -195,6 +197,7 @@ fn a_name_is_where_its_format_has_it() {
             gnu file ''
             {p}/star file ''
             gnu/long file ''
+            both/long file ''
             pax/long file ''
             new\\nline file ''",
             p = "p".repeat(131),

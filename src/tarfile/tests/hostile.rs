@@ -87,6 +87,21 @@ fn a_tar_that_is_cut_says_where() {
 }
 
 #[test]
+fn a_name_that_readers_would_disagree_on_is_refused() {
+    let long = |flag| Tar::default().add(block(flag, "././@LongLink").with(MAGIC, GNU), b"long\0");
+    for tar in [
+        long(b'L').pax(&[("path", b"record")]).file("a", b""),
+        long(b'L').pax(&[("path", b"long")]).pax(&[("GNU.sparse.name", b"record")]).file("a", b""),
+    ] {
+        tar.shows("entry 'long': its long name and its PAX records disagree");
+    }
+    let link = long(b'K').pax(&[("linkpath", b"record")]).add(block(b'2', "a"), b"");
+    link.shows("entry 'a': its long name and its PAX records disagree");
+    let emptied = long(b'K').pax(&[("linkpath", b"")]).add(block(b'2', "a"), b"");
+    emptied.shows("a symlink long");
+}
+
+#[test]
 fn what_is_remembered_is_bounded() {
     let limits = Limits { members: 2, records: 64, global_records: 16, segments: 1 };
     let long = [b'x'; 65];
