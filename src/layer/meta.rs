@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::sys::dir::{self, Dir, Stat, Xattr};
 use crate::sys::filesystem::Filesystem;
-use crate::sys::{self, CallFailed};
+use crate::sys::{self, CallFailed, Errno};
 use crate::tarfile::{Member, Time};
 
 use super::error::{Error, For};
@@ -127,11 +127,10 @@ impl Stamp {
         if chowned || meta.mode & (self.umask | SPECIAL_BITS) != 0 {
             dir::chmod(file, meta.mode).or_else(|e| failed("fchmod", e))?;
         }
-        for (key, value) in &meta.xattrs {
-            let set = dir::set_xattr(file, key, value)
-                .map_err(|e| CallFailed::new(format!("fsetxattr(\"{}\")", path.escape_ascii()), e));
-            self.xattr(set, key, path)?;
-        }
+        let call = || format!("fsetxattr(\"{}\")", path.escape_ascii());
+        self.xattrs(meta, path, |key, value| {
+            dir::set_xattr(file, key, value).map_err(|e| CallFailed::new(call(), e))
+        })?;
         dir::set_times(file, meta.mtime.seconds, meta.mtime.nanos).or_else(|e| failed("futimens", e))
     }
 
@@ -151,9 +150,7 @@ impl Stamp {
     }
 
     fn name(&self, dir: &Dir, name: &[u8], meta: &Meta, path: &[u8]) -> Result<(), Error> {
-        for (key, value) in &meta.xattrs {
-            self.xattr(dir.set_xattr(name, key, value), key, path)?;
-        }
+        self.xattrs(meta, path, |key, value| dir.set_xattr(name, key, value))?;
         dir.set_times(name, meta.mtime.seconds, meta.mtime.nanos).entry(path)
     }
 
@@ -163,10 +160,28 @@ impl Stamp {
             dir.chown_self(meta.uid, meta.gid).entry(path)?;
         }
         dir.chmod_self(meta.mode).entry(path)?;
-        for (key, value) in &meta.xattrs {
-            self.xattr(dir.set_xattr_self(key, value), key, path)?;
-        }
+        self.xattrs(meta, path, |key, value| dir.set_xattr_self(key, value))?;
         dir.set_times_self(meta.mtime.seconds, meta.mtime.nanos).entry(path)
+    }
+
+    fn xattrs(
+        &self,
+        meta: &Meta,
+        path: &[u8],
+        set: impl Fn(&[u8], &[u8]) -> Result<(), CallFailed>,
+    ) -> Result<(), Error> {
+        for (key, value) in &meta.xattrs {
+            // The kernel takes no capability of an odd length but this one, and then nobody can read it, nor copy the file
+            // up (setxattr and cap_inode_getsecurity, linux/security/commoncap.c).
+            let unreadable = key == b"security.capability" && value.is_empty();
+            let set = if unreadable {
+                Err(CallFailed::new(r#"setxattr("security.capability", "")"#, Errno::INVAL))
+            } else {
+                set(key, value)
+            };
+            self.xattr(set, key, path)?;
+        }
+        Ok(())
     }
 
     /// Decides what an attribute that could not be set means.

@@ -100,6 +100,11 @@ fn an_attribute_that_the_filesystem_cannot_hold_is_an_error() {
         "l {user.a=b} l x",
         "entry 'l': FS cannot hold extended attribute 'user.a': lsetxattr(\"HOME/0/l\"): Operation not permitted",
     );
+    Scene::new().refuses(
+        "f {security.capability=} f",
+        "entry 'f': FS cannot hold extended attribute 'security.capability': \
+         setxattr(\"security.capability\", \"\"): Invalid argument",
+    );
 }
 
 #[test]
