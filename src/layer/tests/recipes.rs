@@ -78,6 +78,52 @@ fn a_damaged_or_shortened_recipe_says_so() {
 }
 
 #[test]
+fn nothing_is_made_of_a_part_that_has_gone_bad() {
+    let length = 200; // of the recipe of two files, about
+    for at in 0..length {
+        let (tar, wrong, again) = spoilt("f a 1234\nf b 1234", |home| {
+            let mut bytes = std::fs::read(home.join(RECIPE)).unwrap();
+            let at = at * bytes.len() / length;
+            bytes[at] ^= 1 << (at % 8);
+            std::fs::write(home.join(RECIPE), bytes).unwrap();
+        });
+        // Some bits mean nothing.
+        let told = wrong.iter().all(|wrong| wrong.starts_with("its recipe is damaged: "));
+        assert!(told && (!wrong.is_empty() || again == tar), "byte {at}: {wrong:?}");
+        assert!(tar.starts_with(&again), "byte {at}: other bytes than the tar has");
+    }
+}
+
+/// Writes a recipe as no layer has it, and reads it over an empty tree.
+fn cooked(operations: &[u8]) -> String {
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    let text = [b"ovlctl recipe 1\n", operations].concat();
+    std::fs::write(home.path().join(RECIPE), zstd::encode_all(&text[..], 1).unwrap()).unwrap();
+    let beside = Dir::open(home.path()).unwrap();
+    let recipe = beside.open_file(RECIPE.as_bytes()).unwrap();
+    told(&rebuild(&recipe, Some(&beside), &beside, &mut Vec::new(), &mut |_| Ok(())).unwrap_err())
+}
+
+#[test]
+fn a_recipe_that_tells_of_too_much_is_refused() {
+    let file = |count: u32, runs: &[(u64, u64)]| {
+        let numbers = runs.iter().flat_map(|(at, size)| [at.to_le_bytes(), size.to_le_bytes()]);
+        [b"f\x01\0a\0\0\0\0", &count.to_le_bytes()[..], &numbers.flatten().collect::<Vec<_>>()].concat()
+    };
+    let gone = |number: u64| [b"d\x01\0", &[b'a' + number as u8][..], &number.to_le_bytes()].concat();
+    for (operations, reason) in [
+        (vec![0; 3 << 20], "it has a frame of more than 2 MiB"),
+        (file(u32::MAX, &[(0, 1)]), "it has a file of too many pieces"),
+        (file(1, &[(1 << 62, 1 << 62)]), "it has a file beyond all bounds"),
+        (file(3, &[(0, i64::MAX as u64); 3]), "it is of a tar beyond all bounds"),
+        ([&b"r\0\0\0\0e\x01"[..], &[0; 7]].concat(), "it is of a tar of another size"),
+        ((0..3).flat_map(gone).collect(), "it tells of more displaced files than there are"),
+    ] {
+        assert_eq!(cooked(&operations), format!("its recipe is damaged: {reason}"));
+    }
+}
+
+#[test]
 fn files_that_later_entries_take_away_are_kept_for_it() {
     let scene = Scene::new().layer(
         "f f 1\nh g f\nf f 2\nl f /x\nf f 3\nd d\nf d/a 4\nh d/h d/a\nd d/e\nf d/e/a 5\nf d 6\nf x 7\nf d 8\nd d\nf d/a 9",
