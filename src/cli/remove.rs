@@ -8,7 +8,7 @@ use super::{Context, permit, print, waiting};
 use crate::archive::name;
 use crate::mount;
 use crate::store::prune::Removed;
-use crate::store::record::LayerRecord;
+use crate::store::record::{self, LayerRecord};
 use crate::sys::caps::TO_REMOVE;
 use crate::sys::lock::Share;
 
@@ -136,7 +136,7 @@ impl Prune {
 }
 
 fn freed(layers: &[LayerRecord]) -> String {
-    let size = layers.iter().map(|layer| layer.size).sum();
+    let size = record::total(layers.iter().map(|layer| layer.size));
     let s = if layers.len() == 1 { "" } else { "s" };
     format!("{} layer{s}, {}", layers.len(), print::size(size))
 }

@@ -209,6 +209,7 @@ impl Check<'_> {
         match fs::read_to_string(dir.join(LINK)) {
             Err(_) => problems.push(format!("'{LINK}' is missing")),
             Ok(link) if !leads_to(&self.store.layout().links().join(&link), id) => {
+                let link = link.escape_debug();
                 problems.push(format!("its short name '{LINKS}/{link}' does not lead to it"));
             }
             Ok(_) => {}

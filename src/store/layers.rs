@@ -30,7 +30,12 @@ impl Store {
 
     /// Returns what is known of a layer; `None` where there is no such layer.
     pub fn layer(&self, chain_id: &Digest) -> Result<Option<LayerRecord>, Error> {
-        if self.has_layer(chain_id) { read_record(&self.layout().layer(chain_id)) } else { Ok(None) }
+        if !self.has_layer(chain_id) {
+            return Ok(None);
+        }
+        let path = self.layout().layer(chain_id);
+        let record = read_record::<LayerRecord>(&path)?.map(|record| record.of(chain_id)).transpose();
+        record.map_err(|source| Error::Record { path, source })
     }
 
     /// Returns all layers, in the order of their ids.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::error::{Error, file};
 use super::images::Image;
 use super::layers::{gone, names_in};
-use super::record::{ContainerRecord, ImageRecord, LayerRecord};
+use super::record::{self, ContainerRecord, ImageRecord, LayerRecord};
 use super::{Change, STORE_LOCK, Store};
 use crate::archive::name;
 use crate::digest::Digest;
@@ -24,7 +24,7 @@ impl Garbage {
     /// Returns how many bytes of files go with it.
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.layers.iter().map(|layer| layer.size).sum()
+        record::total(self.layers.iter().map(|layer| layer.size))
     }
 }
 

@@ -50,6 +50,11 @@ pub struct ImageRecord {
     pub loaded: String,
 }
 
+/// Adds up sizes; those of damaged records may be more than any number holds.
+pub fn total(sizes: impl Iterator<Item = u64>) -> u64 {
+    sizes.fold(0, u64::saturating_add)
+}
+
 /// A layer of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageLayer {
@@ -61,11 +66,23 @@ pub struct ImageLayer {
     pub size: u64,
 }
 
+impl LayerRecord {
+    /// Refuses a record that is not of the layer `chain_id`: a chain id is made of the others, so that no layer can stand on
+    /// itself.
+    pub(super) fn of(self, chain_id: &Digest) -> Result<Self, Unreadable> {
+        let own = Digest::chain(self.parent.as_ref(), &self.diff_id);
+        match [own, self.chain_id].into_iter().find(|id| id != chain_id) {
+            Some(other) => Err(Unreadable::Another(other)),
+            None => Ok(self),
+        }
+    }
+}
+
 impl ImageRecord {
     /// Returns how many bytes the files of all layers hold.
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.layers.iter().map(|layer| layer.size).sum()
+        total(self.layers.iter().map(|layer| layer.size))
     }
 }
 
@@ -189,6 +206,9 @@ pub enum Unreadable {
     /// A later ovlctl wrote it.
     #[error("written in format {0}, and this ovlctl knows format {FORMAT}")]
     Later(u32),
+    /// What it says of itself is not so.
+    #[error("it is the record of {0}")]
+    Another(Digest),
 }
 
 /// Returns the bytes of `record`.
@@ -230,6 +250,36 @@ mod tests {
             unfinished: false,
         };
         assert_eq!(read::<ContainerRecord>(&write(&record)).unwrap(), record);
+    }
+
+    #[test]
+    fn a_record_is_of_one_layer_only_and_no_layer_stands_on_itself() {
+        let record = |parent, diff_id, chain_id| LayerRecord {
+            chain_id,
+            diff_id,
+            parent,
+            opaque_root: false,
+            size: 0,
+            entries: 0,
+            loaded: String::new(),
+        };
+        let (base, diff_id) = (Digest::of(b"base"), Digest::of(b"diff"));
+        let chain_id = Digest::chain(Some(&base), &diff_id);
+        assert!(record(None, base, base).of(&base).is_ok());
+        assert!(record(Some(base), diff_id, chain_id).of(&chain_id).is_ok());
+        for (record, id, other) in [
+            (record(None, base, base), diff_id, base),
+            (record(Some(base), diff_id, base), chain_id, base),
+            (record(Some(chain_id), base, base), base, Digest::chain(Some(&chain_id), &base)),
+        ] {
+            assert_eq!(record.of(&id).unwrap_err().to_string(), format!("it is the record of {other}"));
+        }
+    }
+
+    #[test]
+    fn sizes_of_damaged_records_are_added_up_to_the_most_there_is() {
+        assert_eq!(total([1, 2].into_iter()), 3);
+        assert_eq!(total([u64::MAX, 2].into_iter()), u64::MAX);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::containers::is_on_disk;
 use super::error::Error;
 use super::images::Image;
 use super::layout::DIFF;
-use super::record::{ContainerRecord, ImageLayer, LayerRecord};
+use super::record::{self, ContainerRecord, ImageLayer, LayerRecord};
 use super::{Store, stage};
 use crate::digest::Digest;
 use crate::sys::dir::Dir;
@@ -130,23 +130,24 @@ fn layers(images: &[Image], garbage: &[LayerRecord]) -> HashMap<Digest, LayerUsa
 }
 
 fn image_usage(image: Image, layers: &HashMap<Digest, LayerUsage>) -> ImageUsage {
-    let (mut shared, mut unique, mut prunable) = (0, 0, 0);
+    let (mut shared, mut unique, mut prunable) = (0_u64, 0_u64, 0_u64);
     for layer in image.record.layers.iter().map(|layer| &layers[&layer.chain_id]) {
-        *if layer.images > 1 { &mut shared } else { &mut unique } += layer.size;
-        prunable += if layer.prunable { layer.size } else { 0 };
+        let part = if layer.images > 1 { &mut shared } else { &mut unique };
+        *part = layer.size.saturating_add(*part);
+        prunable = layer.size.saturating_mul(layer.prunable.into()).saturating_add(prunable);
     }
     ImageUsage { image, shared, unique, prunable }
 }
 
 fn total(layers: &[LayerUsage], containers: &[ContainerUsage]) -> Total {
     let sum = |counts: fn(&LayerUsage) -> bool| -> u64 {
-        layers.iter().filter(|layer| counts(layer)).map(|layer| layer.size).sum()
+        record::total(layers.iter().filter(|layer| counts(layer)).map(|layer| layer.size))
     };
-    let changes: u64 = containers.iter().filter_map(|container| container.size).sum();
+    let changes = record::total(containers.iter().filter_map(|container| container.size));
     Total {
-        size: sum(|_| true) + changes,
+        size: sum(|_| true).saturating_add(changes),
         shared: sum(|layer| layer.images > 1),
-        unique: sum(|layer| layer.images == 1) + changes,
+        unique: sum(|layer| layer.images == 1).saturating_add(changes),
         prunable: sum(|layer| layer.prunable),
         deleting: false,
     }

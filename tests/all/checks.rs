@@ -189,6 +189,10 @@ fn damaged_records_are_named() {
     fs::write(&record, "{").expect("write");
     let said = found(&scene, "check").join("\n");
     assert!(said.contains("layer 0 - its record cannot be read"), "{said}");
+    let other = scene.store().join("layers").join(web().chain_ids()[1].hex() + ".json");
+    fs::copy(other, &record).expect("copy");
+    let said = found(&scene, "check").join("\n");
+    assert!(said.contains("layer 0 - its record cannot be read") && said.contains("the record of"), "{said}");
     fs::write(&record, sound).expect("write");
 }
 
