@@ -30,7 +30,7 @@ impl Entry {
     fn of(object: Object<'_>) -> Result<Self, Malformed> {
         let config = object.text("Config")?.ok_or_else(|| Malformed::new("an image without 'Config'"))?;
         let names = object.texts("RepoTags")?.into_iter().filter(|&name| name != UNNAMED);
-        let names: Result<Vec<_>, _> = names.map(name::normal).collect();
+        let names: Result<Vec<_>, _> = names.filter_map(|name| name::given(name).transpose()).collect();
         Ok(Self {
             config: config.to_owned(),
             names: names.map_err(|e| Malformed::new(e.to_string()))?,

@@ -19,6 +19,9 @@ pub enum BadName {
     /// Something a terminal or a table would choke on.
     #[error("'{}' is no image's name: it has a '{}'", .0.escape_debug(), .1.escape_debug())]
     Character(String, char),
+    /// What means the image of that digest, whoever else would like to be called so. Docker refuses these, too.
+    #[error("'{0}' is no image's name: a digest is an image's own")]
+    Digest(String),
     /// Something that means another thing on a command line.
     #[error("'{0}' is no image's name: it starts with '{1}'")]
     Start(String, char),
@@ -44,11 +47,24 @@ pub fn normal(name: &str) -> Result<String, BadName> {
     if let Some(bad) = short.chars().next().filter(|c| !c.is_ascii_alphanumeric() && *c != '_') {
         return Err(BadName::Start(name.to_owned(), bad));
     }
+    let (bare, _) = short.split_once([':', '@']).unwrap_or((short, ""));
+    if bare == "sha256" || bare.len() == 64 && bare.bytes().all(|c| c.is_ascii_hexdigit()) {
+        return Err(BadName::Digest(name.to_owned()));
+    }
     if short.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return Err(BadName::Component(name.to_owned()));
     }
     let last = short.rsplit('/').next().unwrap_or(short);
     Ok(if last.contains([':', '@']) { short.to_owned() } else { format!("{short}:latest") })
+}
+
+/// Returns the name that an archive gives to an image; nothing where it is a digest, which containerd's exports may have, for
+/// the image is known by its own.
+pub(super) fn given(name: &str) -> Result<Option<String>, BadName> {
+    match normal(name) {
+        Err(BadName::Digest(_)) => Ok(None),
+        name => name.map(Some),
+    }
 }
 
 /// Returns what follows the registry that is Docker's default, if the name begins with it.
@@ -94,12 +110,22 @@ mod tests {
             ("a/../b", "'a/../b' is no image's name: a part of it is empty, '.' or '..'"),
             ("a\u{1b}[31m", "'a\\u{1b}[31m' is no image's name: it has a '\\u{1b}'"),
             ("@1", "'@1' is no image's name: it starts with '@'"),
+            ("sha256:0123", "'sha256:0123' is no image's name: a digest is an image's own"),
+            (
+                "docker.io/sha256:0123",
+                "'docker.io/sha256:0123' is no image's name: a digest is an image's own",
+            ),
             ("docker.io/-v", "'docker.io/-v' is no image's name: it starts with '-'"),
             ("docker.io/library/@1", "'docker.io/library/@1' is no image's name: it starts with '@'"),
             ("a b", "'a b' is no image's name: it has a ' '"),
         ] {
             assert_eq!(normal(name).unwrap_err().to_string(), reason);
         }
+        assert_eq!(given("sha256:0123"), Ok(None));
+        assert_eq!(given("web"), Ok(Some("web:latest".to_owned())));
         assert_eq!(normal(&"x".repeat(400)), Err(BadName::Long(400)));
+        let digest = "0123456789abcdef".repeat(4);
+        assert_eq!(normal(&digest), Err(BadName::Digest(digest.clone())));
+        assert_eq!(normal(&digest[1..]), Ok(format!("{}:latest", &digest[1..])));
     }
 }

@@ -194,8 +194,8 @@ fn names(annotations: Object<'_>) -> Result<Vec<String>> {
     let full = annotations.text("io.containerd.image.name")?;
     let short = annotations.text("org.opencontainers.image.ref.name")?;
     let name = full.or(short).filter(|name| !name.is_empty());
-    let name = name.map(name::normal).transpose().map_err(|e| Malformed::new(e.to_string()))?;
-    Ok(name.into_iter().collect())
+    let name = name.map(name::given).transpose().map_err(|e| Malformed::new(e.to_string()))?;
+    Ok(name.flatten().into_iter().collect())
 }
 
 /// BuildKit's mark for what it says of an image it built.
