@@ -87,6 +87,9 @@ pub enum Refusal {
     /// `.wh.` with nothing, `.` or `..` after it.
     #[error("a whiteout of no name")]
     NoWhiteout,
+    /// A link on the way, or a hard link's target, asks for a directory of this name.
+    #[error("a directory '{}', a name of AUFS's own", .0.escape_ascii())]
+    Reserved(Vec<u8>),
     /// The layer's root is something else than a directory.
     #[error("the layer's root is no directory")]
     RootNoDirectory,

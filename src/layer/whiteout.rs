@@ -35,6 +35,11 @@ pub(super) fn is_bookkeeping(parents: &[&[u8]], name: &[u8]) -> bool {
     (books(name) && name != OPAQUE) || parents.iter().any(|part| books(part))
 }
 
+/// Whether nothing in a layer can have this name: entries of such names are left out, but links may lead there.
+pub(super) fn is_reserved(name: &[u8]) -> bool {
+    name.starts_with(BOOKKEEPING)
+}
+
 /// Reads the last component of an entry's path.
 pub(super) fn read(name: &[u8]) -> Result<Name<'_>, Refusal> {
     if name == OPAQUE {

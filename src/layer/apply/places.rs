@@ -12,6 +12,7 @@ use super::Apply;
 use crate::layer::error::{Error, For, Refusal};
 use crate::layer::lower_links::Spot;
 use crate::layer::tree::{NodeId, ROOT};
+use crate::layer::whiteout;
 
 /// As many symbolic links as the kernel follows in one path (MAXSYMLINKS, linux/namei.h).
 const MAX_LINKS: usize = 40;
@@ -22,6 +23,9 @@ impl Apply<'_, '_> {
             return Err(Error::TooMany { what: "directories", limit: self.limits.directories });
         }
         self.tree.fits(at.parent, &at.name).entry(entry)?;
+        if whiteout::is_reserved(&at.name) {
+            return Err(Refusal::Reserved(at.name.to_vec()).of(entry));
+        }
         self.room_for(at, entry)?.mkdir(&at.name, 0o700).entry(entry)?;
         Ok(self.tree.add(at.parent, &at.name))
     }

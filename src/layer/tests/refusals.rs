@@ -52,6 +52,19 @@ fn whiteouts_of_no_name_are_refused() {
 }
 
 #[test]
+fn links_do_not_lead_to_names_of_aufs() {
+    for (layer, entry) in [
+        ("l a .wh..wh.plnk\nf a/x", "a/x"),
+        ("l a .wh..wh..opq/b\nf a/x", "a/x"),
+        ("h a .wh..wh.aside/x\nf a", "a"),
+    ] {
+        let name = layer.split(['/', ' ', '\n']).find(|word| word.starts_with(".wh.")).unwrap();
+        let reason = format!("entry '{entry}': a directory '{name}', a name of AUFS's own");
+        Scene::new().refuses(layer, &reason);
+    }
+}
+
+#[test]
 fn a_root_that_is_no_directory_is_refused() {
     for entry in ["f .", "l . /etc", "h / x", "f a/.."] {
         let name = entry.split(' ').nth(1).unwrap();
