@@ -3,6 +3,7 @@
 //! Keys are found without regard to case, as Go's readers find them, and `null` counts as absent. Two keys that mean the
 //! same are refused: readers disagree on which of them holds.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -25,10 +26,14 @@ impl Malformed {
     }
 }
 
+/// More values than the index of a thousand images has. The smallest take two bytes of text and a hundred of memory.
+const MOST_VALUES: usize = 200_000;
+
 /// Reads one JSON document; a key that occurs twice in an object is an error.
 pub(super) fn parse(text: &[u8]) -> Result<Value> {
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let value = Strict.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    let left = Cell::new(MOST_VALUES);
+    let value = Strict(&left).deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     value.map_err(|e| Malformed(format!("not JSON: {e}")))
 }
 
@@ -88,18 +93,22 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Builds a [`Value`] as serde_json does, but for duplicate keys: of those it keeps the last without a word.
-struct Strict;
+/// Builds a [`Value`] as serde_json does, but for duplicate keys, of which that one keeps the last without a word, and for the
+/// number of values, which it counts down.
+#[derive(Clone, Copy)]
+struct Strict<'a>(&'a Cell<usize>);
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> std::result::Result<Value, D::Error> {
+        let left = self.0.get().checked_sub(1);
+        self.0.set(left.ok_or_else(|| de::Error::custom(format_args!("more than {MOST_VALUES} values")))?);
         reader.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -132,7 +141,7 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> std::result::Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(Self)? {
+        while let Some(item) = items.next_element_seed(self)? {
             list.push(item);
         }
         Ok(Value::Array(list))
@@ -144,7 +153,7 @@ impl<'de> Visitor<'de> for Strict {
             if map.contains_key(&key) {
                 return Err(de::Error::custom(format_args!("'{}' is given twice", key.escape_debug())));
             }
-            map.insert(key, entries.next_value_seed(Self)?);
+            map.insert(key, entries.next_value_seed(self)?);
         }
         Ok(Value::Object(map))
     }
@@ -192,6 +201,14 @@ mod tests {
         assert_eq!(object.list("list").unwrap_err().to_string(), "'list' is no list");
         assert_eq!(object.text("text").unwrap_err().to_string(), "'text' is no string");
         assert_eq!(Object::of(&Value::Null).unwrap_err().to_string(), "not a JSON object");
+    }
+
+    #[test]
+    fn refuses_more_values_than_any_document_has() {
+        let list = |count: usize| format!("[{}]", vec!["0"; count].join(","));
+        assert!(parse(list(MOST_VALUES - 1).as_bytes()).is_ok());
+        let reason = refused(&list(MOST_VALUES));
+        assert!(reason.starts_with("not JSON: more than 200000 values at line 1 "), "{reason}");
     }
 
     #[test]
