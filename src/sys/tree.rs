@@ -1,6 +1,7 @@
 //! Whole directory trees: removing one, and counting what is in it.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use super::CallFailed;
@@ -80,13 +81,19 @@ impl Level {
         // Not into what somebody mounted here: that is not ours to remove.
         let dir = parent.open_beneath(name)?;
         let mut left = Vec::new();
-        for name in dir.names()? {
-            if !goes_on(&dir, &name) {
-                return Ok(None);
+        let told = dir.each_name(|name| {
+            if !goes_on(&dir, name) {
+                return ControlFlow::Break(Ok(()));
             }
-            if is_directory_left(&dir, &name)? {
-                left.push(name);
+            match is_directory_left(&dir, name) {
+                Ok(false) => {}
+                Ok(true) => left.push(name.to_owned()),
+                Err(failed) => return ControlFlow::Break(Err(failed)),
             }
+            ControlFlow::Continue(())
+        })?;
+        if let ControlFlow::Break(why) = told {
+            return why.map(|()| None);
         }
         Ok(Some(Self { dir, name: name.to_owned(), left }))
     }
