@@ -15,6 +15,9 @@ use crate::digest::Digest;
 /// So few hex digits may stand for a digest.
 const SHORTEST_DIGEST: usize = 4;
 
+/// So many names of an image are shown.
+const MOST_NAMES: usize = 3;
+
 /// What is asked for.
 #[derive(Debug, Clone, Default)]
 pub struct Choice {
@@ -82,7 +85,14 @@ impl fmt::Display for Listed {
         let Self { index, names, platform, id } = self;
         match names.as_slice() {
             [] => write!(f, "@{index} {platform} {}", id.short()),
-            names => write!(f, "@{index} '{}' {platform} {}", names.join("', '"), id.short()),
+            names => {
+                let more = names.len().saturating_sub(MOST_NAMES);
+                write!(f, "@{index} '{}'", names[..names.len() - more].join("', '"))?;
+                if more > 0 {
+                    write!(f, " and {more} more names")?;
+                }
+                write!(f, " {platform} {}", id.short())
+            }
         }
     }
 }
