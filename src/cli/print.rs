@@ -56,6 +56,7 @@ pub(super) fn table<R>(columns: &[Column<R>], headings: bool, rows: &[R]) -> Res
 
 /// Prints lines, with one write.
 fn lines(lines: &[String]) -> Result<(), Fault> {
+    let lines: Vec<String> = lines.iter().map(|line| shown(line)).collect();
     if lines.is_empty() { Ok(()) } else { line(&lines.join("\n")) }
 }
 
@@ -73,7 +74,29 @@ pub(super) fn sections(sections: &[(&str, Vec<Vec<String>>)]) -> Result<(), Faul
 /// Prints a value as JSON.
 pub(super) fn json<T: Serialize>(value: &T) -> Result<(), Fault> {
     let text = serde_json::to_string_pretty(value).expect("rows hold only what JSON can say");
-    line(&text)
+    line(&shown_json(&text))
+}
+
+/// Returns a line with all escaped that a terminal obeys instead of showing it.
+pub(super) fn shown(line: &str) -> String {
+    let escape = |c: char| if is_obeyed(c) { c.escape_default().to_string() } else { c.to_string() };
+    line.chars().map(escape).collect()
+}
+
+/// The same for JSON, where such characters are only in strings, and serde_json escapes those below a space.
+fn shown_json(text: &str) -> String {
+    let escape = |c: char| match c {
+        c if c != '\n' && is_obeyed(c) => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
+    };
+    text.chars().map(escape).collect()
+}
+
+/// Whether a terminal takes a character for a command, or shows what follows in another order (UAX 9).
+fn is_obeyed(c: char) -> bool {
+    let turns =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 /// Prints one line.
@@ -110,6 +133,14 @@ fn align(table: &[Vec<String>]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_escaped() {
+        assert_eq!(shown("a\x1b[31m\u{9b}\u{202e}é\n"), "a\\u{1b}[31m\\u{9b}\\u{202e}é\\n");
+        let json = shown_json("{\n\"a\": \"\u{9b}\u{2066}é\u{7f}\"\n}");
+        assert_eq!(json, "{\n\"a\": \"\\u009b\\u2066é\\u007f\"\n}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["a"], "\u{9b}\u{2066}é\u{7f}");
+    }
 
     #[test]
     fn columns_stand_below_each_other() {
