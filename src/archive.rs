@@ -9,6 +9,7 @@ pub mod format;
 pub mod name;
 pub mod platform;
 
+mod bound;
 mod choose;
 mod docker;
 mod error;
@@ -26,6 +27,7 @@ mod tests;
 use std::path::Path;
 
 pub use blob::{Blob, decoder};
+pub use bound::Taken;
 pub use choose::{Choice, ImageRef, Listed};
 pub use decode::{Damaged, Decoder};
 pub use error::Error;
@@ -33,24 +35,28 @@ pub use images::{Image, Layer};
 pub use platform::Platform;
 pub use source::Source;
 
+use bound::Bound;
 use files::Files;
+
+use crate::limits::Limits;
 
 /// An archive that lies open.
 #[derive(Debug)]
 pub struct Archive {
     files: Files,
     images: Vec<Image>,
+    limits: Limits,
 }
 
 impl Archive {
     /// Opens an archive and reads which images it holds, but none of their layers.
     ///
     /// What cannot be read in place, because it is compressed as a whole or comes through a pipe, is kept in a file
-    /// without a name in the directory `spool`.
-    pub fn open(source: &Source, spool: &Path) -> Result<Self, Error> {
-        let files = source.files(spool)?;
-        let images = images::images(&files)?;
-        Ok(Self { files, images })
+    /// without a name in the directory `spool`. What is beyond `limits` is refused, now or when a layer is read.
+    pub fn open(source: &Source, spool: &Path, limits: &Limits) -> Result<Self, Error> {
+        let files = source.files(spool, limits)?;
+        let images = images::images(&files, limits)?;
+        Ok(Self { files, images, limits: *limits })
     }
 
     /// Returns the images in the order in which `@N` counts them: never none.
@@ -69,10 +75,11 @@ impl Archive {
         choose::all(&self.images, choice)
     }
 
-    /// Opens a layer's blob; decompress it with [`decoder`].
-    pub fn open_layer(&self, layer: &Layer) -> Result<Blob, Error> {
+    /// Opens a layer's blob; decompress it with [`decoder`]. All layers of an image are counted in one `taken`.
+    pub fn open_layer(&self, layer: &Layer, taken: &Taken) -> Result<Blob, Error> {
         let absent = || Error::Damaged(format!("'{}' is not in the archive", layer.file.escape_debug()));
         let extent = self.files.find(&layer.file)?.ok_or_else(absent)?;
-        Ok(Blob::new(extent, layer.expected).of_layer(layer.diff_id))
+        let bound = Bound::of_layer(&self.limits, taken);
+        Ok(Blob::new(extent, layer.expected).of_layer(layer.diff_id).bounded(bound))
     }
 }

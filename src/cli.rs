@@ -7,6 +7,7 @@ mod df;
 mod fault;
 mod images;
 mod inspect;
+mod limit;
 mod load;
 mod loader;
 mod mount;

@@ -19,6 +19,7 @@ mod meta;
 mod path;
 mod pipeline;
 pub mod recipe;
+mod scout;
 mod settle;
 mod tree;
 mod whiteout;
@@ -31,6 +32,7 @@ pub use error::{Error, Refusal};
 
 use crate::archive::blob::Blob;
 use crate::digest::Digest;
+use crate::limits::Limits;
 use crate::sys::dir::Dir;
 use crate::sys::{self, CallFailed};
 
@@ -47,28 +49,6 @@ pub struct Options {
     pub xattrs: XattrPolicy,
     /// Whether files are made without their contents, as holes of the same size: for a tar made by [`recipe::hollow`].
     pub hollow: bool,
-}
-
-/// How much a layer may hold; what is beyond is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Entries in the tar.
-    pub entries: u64,
-    /// Directories, those that the tar only implies included: a name of 4 KiB can imply 2,000.
-    pub directories: u64,
-    /// Bytes of the uncompressed tar.
-    pub bytes: u64,
-}
-
-impl Limits {
-    /// Some ten times what the largest images of machine-learning suites have in one layer.
-    pub const DEFAULT: Self = Self { entries: 10_000_000, directories: 4_000_000, bytes: 1 << 40 };
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
 }
 
 /// What becomes of extended attributes that the filesystem cannot hold.
@@ -134,6 +114,9 @@ pub struct Unpacked {
     stamp: Stamp,
     entries: u64,
     bytes: u64,
+    limits: Limits,
+    /// How much memory it holds already, as [`Limit::Memory`](crate::limits::Limit::Memory) counts.
+    held: u64,
 }
 
 /// What a layer turned out to be.
@@ -162,15 +145,16 @@ pub fn unpack(
     fresh_root(diff).map_err(Error::Call)?;
     let stamp = Stamp::new(diff, options.xattrs)?;
     let small = pipeline::is_small(&blob);
-    let applied = pipeline::run(blob, diff_id, options.limits.bytes, beside, buffers, |input| {
+    let scout = scout::Scout::new(blob.again());
+    let applied = pipeline::run(blob, diff_id, beside, buffers, |input| {
         let displaced = recipe::Displaced::new(beside);
         let apply = |writers: &mut writer::Writers<'_>| {
-            apply::layer(input, diff, displaced, options, &stamp, writers)
+            apply::layer(input, scout, diff, displaced, options, &stamp, writers)
         };
         if small { writer::without(&stamp, apply) } else { writer::with(&stamp, apply) }
     })?;
-    let apply::Applied { tree, links, entries, bytes } = applied;
-    Ok(Unpacked { tree, links, stamp, entries, bytes })
+    let apply::Applied { tree, links, entries, bytes, held } = applied;
+    Ok(Unpacked { tree, links, stamp, entries, bytes, limits: options.limits, held })
 }
 
 /// Makes a new directory one from which nothing is inherited: no default ACL, no setgid bit, no foreign group.

@@ -3,6 +3,7 @@
 // The order of these lines is the reading order, and the order in which stages may know each other.
 
 pub mod digest;
+pub mod limits;
 pub mod sys;
 pub mod tarfile;
 

@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use super::bound::Bound;
 use super::decode::{Damaged, Decoder, Expected};
 use crate::digest::Digest;
 
@@ -27,6 +28,7 @@ pub struct Blob {
     read: u64,
     expected: Expected,
     diff_id: Option<Digest>,
+    bound: Bound,
 }
 
 impl Extent {
@@ -46,13 +48,19 @@ impl Extent {
 impl Blob {
     /// Takes the bytes of `extent`, to be checked against `expected`.
     pub(super) fn new(extent: Extent, expected: Expected) -> Self {
-        Self { extent, read: 0, expected, diff_id: None }
+        Self { extent, read: 0, expected, diff_id: None, bound: Bound::none() }
     }
 
     /// Takes all of `file`, of which nothing is expected.
     pub fn of_file(file: File) -> io::Result<Self> {
         let len = file.metadata()?.len();
         Ok(Self::new(Extent { file: Arc::new(file), start: 0, len, digest: None }, Expected::default()))
+    }
+
+    /// Returns the same bytes, to be read once more from their beginning: neither compared nor counted.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self::new(self.extent.clone(), Expected::default())
     }
 
     /// Notes that its bytes need no hash: the caller knows that their sha256 is `digest`, or what stands for it.
@@ -65,6 +73,12 @@ impl Blob {
     /// Notes that whoever decodes the blob compares its uncompressed bytes with `diff_id`.
     pub(super) fn of_layer(mut self, diff_id: Digest) -> Self {
         self.diff_id = Some(diff_id);
+        self
+    }
+
+    /// Bounds what it may become when it is decoded.
+    pub(super) fn bounded(mut self, bound: Bound) -> Self {
+        self.bound = bound;
         self
     }
 
@@ -98,15 +112,17 @@ impl Read for Blob {
 /// nothing else is hashed here. What was hashed before is compared now, and not hashed again ([`Decoder::known`]).
 pub fn decoder(blob: Blob) -> io::Result<Decoder> {
     let (expected, diff_id) = (blob.expected, blob.diff_id);
+    let (bound, stored) = (blob.bound.clone(), Some(blob.stored()));
     if let Some(found) = blob.extent.digest {
         if let Some(expected) = expected.digest.filter(|&expected| expected != found) {
             return Err(Damaged::Digest { found, expected }.into());
         }
-        let mut decoder = Decoder::new(Box::new(blob), Expected { digest: None, ..expected })?;
+        let mut decoder =
+            Decoder::new(Box::new(blob), Expected { digest: None, ..expected })?.bounded(bound, stored);
         decoder.note_stored(found);
         return Ok(decoder);
     }
-    let mut decoder = Decoder::new(Box::new(blob), expected)?;
+    let mut decoder = Decoder::new(Box::new(blob), expected)?.bounded(bound, stored);
     if expected.digest.is_some() && expected.digest == diff_id {
         decoder.leave_plain_digest();
     }

@@ -6,8 +6,10 @@
 use std::fmt;
 use std::io::{self, BufReader, Cursor, Read};
 
+use super::bound::Bound;
 use super::format::{Format, HEAD, unsupported};
 use crate::digest::{Digest, Hasher};
+use crate::limits::Exceeded;
 
 /// What one read of the file takes; larger ones go past the buffer.
 const BUFFER: usize = 256 << 10;
@@ -66,6 +68,9 @@ pub struct Decoder {
     state: State,
     expected: Expected,
     known: Option<Digest>,
+    bound: Bound,
+    /// How many bytes are stored, where that is known before they are read.
+    whole: Option<u64>,
 }
 
 type Input = BufReader<Stored>;
@@ -99,7 +104,20 @@ impl Decoder {
         }
         let hasher = expected.digest.map(|_| Hasher::default());
         let stored = Stored { inner: Cursor::new(head).chain(source), hasher, size: 0 };
-        Ok(Self { format, state: State::new(format, stored)?, expected, known: None })
+        Ok(Self {
+            format,
+            state: State::new(format, stored)?,
+            expected,
+            known: None,
+            bound: Bound::none(),
+            whole: None,
+        })
+    }
+
+    /// Bounds what may come of `whole` stored bytes; where nobody knows how many they are, of those read so far.
+    pub(super) fn bounded(mut self, bound: Bound, whole: Option<u64>) -> Self {
+        (self.bound, self.whole) = (bound, whole);
+        self
     }
 
     /// Returns how the blob is compressed.
@@ -153,6 +171,9 @@ impl Decoder {
 impl Read for Decoder {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = self.state.read(buf).map_err(|e| named(self.format, e))?;
+        let stored =
+            (self.format != Format::Plain).then(|| self.whole.unwrap_or_else(|| self.state.stored()));
+        self.bound.count(n as u64, stored)?;
         if n == 0 && !buf.is_empty() {
             self.check()?;
         }
@@ -195,6 +216,18 @@ impl State {
         })
     }
 
+    /// Returns how many stored bytes were read so far.
+    fn stored(&self) -> u64 {
+        match self {
+            Self::Plain(stored) => stored.size,
+            Self::Gzip(decoder) => decoder.get_ref().get_ref().size,
+            Self::Zstd(decoder) => decoder.get_ref().get_ref().size,
+            Self::Xz(decoder) => decoder.get_ref().get_ref().size,
+            Self::Bzip2(decoder) => decoder.get_ref().get_ref().size,
+            Self::Ended | Self::Failed => 0,
+        }
+    }
+
     /// Returns what is still to be read; what a decoder read ahead was counted and hashed as it was read.
     fn into_stored(self) -> Option<Stored> {
         Some(match self {
@@ -232,6 +265,12 @@ impl Read for Stored {
         }
         self.size += n as u64;
         Ok(n)
+    }
+}
+
+impl From<Exceeded> for io::Error {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::new(io::ErrorKind::InvalidData, exceeded)
     }
 }
 

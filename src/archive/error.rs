@@ -5,6 +5,7 @@ use std::io;
 use super::choose::Listed;
 use super::decode::Damaged;
 use super::json::Malformed;
+use crate::limits::Exceeded;
 use crate::sys::CallFailed;
 use crate::tarfile;
 
@@ -28,6 +29,14 @@ pub enum Error {
     /// Damaged or hostile.
     #[error("{0}")]
     Damaged(String),
+    /// More than a limit allows.
+    #[error("{}{exceeded}", .document.as_ref().map_or_else(String::new, |name| format!("{}: ", name.escape_debug())))]
+    Exceeded {
+        /// The JSON document, where it is one.
+        document: Option<String>,
+        /// Which limit.
+        exceeded: Exceeded,
+    },
     /// The archive has no such image.
     #[error("no image '{}'{}", .asked.escape_debug(), Among(.images))]
     NoSuchImage {
@@ -53,11 +62,21 @@ impl Error {
 
     /// Tells an archive that is damaged, or none, from a file that cannot be read.
     pub(super) fn reading(source: io::Error) -> Self {
-        match source.get_ref().and_then(|inner| inner.downcast_ref::<Damaged>()) {
+        let inner = source.get_ref();
+        if let Some(&exceeded) = inner.and_then(|inner| inner.downcast_ref::<Exceeded>()) {
+            return exceeded.into();
+        }
+        match inner.and_then(|inner| inner.downcast_ref::<Damaged>()) {
             Some(Damaged::Unsupported(what)) => Self::NotAnImage((*what).to_owned()),
             Some(damaged) => Self::Damaged(damaged.to_string()),
             None => Self::io("the archive cannot be read", source),
         }
+    }
+}
+
+impl From<Exceeded> for Error {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::Exceeded { document: None, exceeded }
     }
 }
 

@@ -9,10 +9,8 @@ use super::blob::{Blob, Extent};
 use super::decode::Expected;
 use super::error::Error;
 use super::index::{Index, Unusable, normal};
+use crate::limits::{Limit, Limits};
 use crate::sys::dir::Dir;
-
-/// A JSON document beyond this is no image's (the OCI distribution-spec asks registries for 4 MiB).
-const LONGEST_DOCUMENT: u64 = 4 << 20;
 
 /// The files of an archive.
 #[derive(Debug)]
@@ -33,12 +31,6 @@ impl Files {
         }
     }
 
-    /// Returns the whole of the document `name`.
-    pub(super) fn document(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        let Some(extent) = self.find(name)? else { return Ok(None) };
-        read(name, extent).map(Some)
-    }
-
     /// Whether this is a root filesystem, not an archive of any.
     pub(super) fn is_root_filesystem(&self) -> bool {
         match self {
@@ -48,15 +40,36 @@ impl Files {
     }
 }
 
-/// Reads a document whole.
-pub(super) fn read(name: &str, extent: Extent) -> Result<Vec<u8>, Error> {
-    if extent.len > LONGEST_DOCUMENT {
-        let name = name.escape_debug();
-        return Err(Error::Damaged(format!("{name}: {} bytes are too long for a document", extent.len)));
+/// Reads the documents of an archive, and counts their bytes: one may be named any number of times.
+#[derive(Debug)]
+pub(super) struct Documents<'a> {
+    files: &'a Files,
+    limits: &'a Limits,
+    bytes: u64,
+}
+
+impl<'a> Documents<'a> {
+    /// None was read yet.
+    pub(super) fn new(files: &'a Files, limits: &'a Limits) -> Self {
+        Self { files, limits, bytes: 0 }
     }
-    let mut text = Vec::with_capacity(usize::try_from(extent.len).unwrap_or_default());
-    Blob::new(extent, Expected::default()).read_to_end(&mut text).map_err(Error::reading)?;
-    Ok(text)
+
+    /// Returns the whole of the document `name`.
+    pub(super) fn named(&mut self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let Some(extent) = self.files.find(name)? else { return Ok(None) };
+        self.read(name, extent).map(Some)
+    }
+
+    /// Returns the whole of the document `name`, which was found to lie there.
+    pub(super) fn read(&mut self, name: &str, extent: Extent) -> Result<Vec<u8>, Error> {
+        self.bytes = self.bytes.saturating_add(extent.len);
+        let one = self.limits.check(Limit::Json, extent.len);
+        one.and_then(|()| self.limits.check(Limit::Documents, self.bytes))
+            .map_err(|exceeded| Error::Exceeded { document: Some(name.to_owned()), exceeded })?;
+        let mut text = Vec::with_capacity(usize::try_from(extent.len).unwrap_or_default());
+        Blob::new(extent, Expected::default()).read_to_end(&mut text).map_err(Error::reading)?;
+        Ok(text)
+    }
 }
 
 fn find_in(dir: &Dir, name: &str, path: &[u8]) -> Result<Option<Extent>, Error> {

@@ -9,10 +9,11 @@ use super::blob::Extent;
 use super::decode::Expected;
 use super::docker;
 use super::error::Error;
-use super::files::{self, Files};
+use super::files::{Documents, Files};
 use super::oci::{self, Descriptor, Document, Manifest};
 use super::platform::Platform;
 use crate::digest::Digest;
+use crate::limits::Limits;
 
 /// An index in an index in an index: buildx and Docker nest once.
 const DEEPEST: usize = 8;
@@ -62,16 +63,17 @@ struct Given {
 }
 
 /// Returns the images of an archive.
-pub(super) fn images(files: &Files) -> Result<Vec<Image>, Error> {
+pub(super) fn images(files: &Files, limits: &Limits) -> Result<Vec<Image>, Error> {
     let mut found = Found {
         files,
+        documents: Documents::new(files, limits),
         images: Vec::new(),
         by_id: HashMap::new(),
         led: HashMap::new(),
         steps: 0,
         absent: None,
     };
-    let (manifest, index) = (files.document(MANIFEST)?, files.document(INDEX)?);
+    let (manifest, index) = (found.documents.named(MANIFEST)?, found.documents.named(INDEX)?);
     if let Some(text) = &manifest {
         for entry in docker::parse(text).map_err(Error::malformed(MANIFEST))? {
             found.add_entry(entry)?;
@@ -113,6 +115,7 @@ fn nothing_listed(files: &Files) -> Result<Error, Error> {
 /// What was found so far.
 struct Found<'a> {
     files: &'a Files,
+    documents: Documents<'a>,
     images: Vec<Image>,
     by_id: HashMap<Digest, usize>,
     /// To which images each manifest and index leads: no blob is read twice, however often it is named.
@@ -126,7 +129,7 @@ impl Found<'_> {
     fn add_entry(&mut self, entry: docker::Entry) -> Result<(), Error> {
         let name = entry.config.escape_debug();
         let absent = || Error::Damaged(format!("{MANIFEST}: config '{name}' is not in the archive"));
-        let config = self.files.document(&entry.config)?.ok_or_else(absent)?;
+        let config = self.documents.named(&entry.config)?.ok_or_else(absent)?;
         let id = Digest::of(&config);
         // A config may be called anything, and go-containerregistry's tests call some by another's id; but the name of a
         // blob is a promise.
@@ -237,7 +240,7 @@ impl Found<'_> {
         if let Some(size) = descriptor.size.filter(|&size| size != len) {
             return Err(Error::Damaged(format!("blob {digest}: {len} bytes long, the image says {size}")));
         }
-        let text = files::read(&name, extent)?;
+        let text = self.documents.read(&name, extent)?;
         if Digest::of(&text) != digest {
             return Err(Error::Damaged(format!("blob {digest} has other contents")));
         }

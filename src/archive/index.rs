@@ -12,10 +12,8 @@ use std::sync::Arc;
 use super::blob::Extent;
 use super::error::Error;
 use crate::digest::Digest;
-use crate::tarfile::{self, Kind, Limits, Reader};
-
-/// More members than an archive of a thousand images has.
-const MOST_MEMBERS: u64 = 1 << 18;
+use crate::limits::{Limit, Limits};
+use crate::tarfile::{self, Kind, Reader};
 
 /// No name longer than this is ever looked up.
 const LONGEST_NAME: usize = 512;
@@ -90,25 +88,32 @@ impl Unusable {
 
 impl Index {
     /// Indexes the tar that begins at `start` of `file`.
-    pub(super) fn of(file: Arc<File>, start: u64) -> Result<Self, Error> {
+    pub(super) fn of(file: Arc<File>, start: u64, limits: &Limits) -> Result<Self, Error> {
         let end = file.metadata().map_err(Error::reading)?.len();
         let input = Headers { file: Arc::clone(&file), next: start, end, buffer: Vec::new(), used: 0 };
-        Self::read(input, file, start)
+        Self::read(input, file, start, limits)
     }
 
     /// Indexes the tar that `input` gives, and that lies at `start` of `file`, now or when all is read.
-    pub(super) fn read(input: impl Outer, file: Arc<File>, start: u64) -> Result<Self, Error> {
-        let limits = Limits { members: MOST_MEMBERS, ..Limits::default() };
-        let mut tar = Reader::new(input, limits);
+    pub(super) fn read(
+        input: impl Outer,
+        file: Arc<File>,
+        start: u64,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
+        let mut tar = Reader::new(input, tarfile::Limits::DEFAULT);
         let mut index = Self { file, members: HashMap::new(), root_names: [false; ROOT_NAMES.len()] };
-        let mut begun = false;
+        let mut count = 0;
         loop {
             let member = match tar.next() {
                 Ok(Some(member)) => member,
                 Ok(None) => return Ok(index),
-                Err(e) => return index.ended_by(e, begun),
+                Err(e) => return index.ended_by(e, count > 0),
             };
-            begun = true;
+            count += 1;
+            if let Err(exceeded) = limits.check(Limit::Members, count) {
+                return if index.is_root_filesystem() { Ok(index) } else { Err(exceeded.into()) };
+            }
             let (start, len) = (start + tar.position(), member.stored);
             let digest = match tar.input_mut().pass(len).map_err(Error::reading)? {
                 Passed::Unread => None,
@@ -152,7 +157,8 @@ impl Index {
                 return Ok(());
             }
         };
-        if name.len() > LONGEST_NAME {
+        // What is never looked up takes no memory, and a link to it leads nowhere.
+        if name.len() > LONGEST_NAME || matches!(&entry, Member::Link(Some(to)) if to.len() > LONGEST_NAME) {
             return Ok(());
         }
         let once = ONLY_ONCE.contains(&name.as_slice());

@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::blob::{Blob, Extent};
-use super::decode::Expected;
+use super::bound::Bound;
+use super::decode::{Decoder, Expected};
 use super::error::Error;
 use super::files::Files;
 use super::format::{Format, HEAD, unsupported};
 use super::index::Index;
 use super::spool;
+use crate::limits::Limits;
 use crate::sys::dir::Dir;
 
 /// From where an archive comes.
@@ -26,22 +28,23 @@ pub enum Source {
 
 impl Source {
     /// Makes the archive's files known. What cannot be read in place is kept in `spool` in a file without a name.
-    pub(super) fn files(&self, spool: &Path) -> Result<Files, Error> {
+    pub(super) fn files(&self, spool: &Path, limits: &Limits) -> Result<Files, Error> {
         match self {
             Self::Path(path) if path.is_dir() => Ok(Files::Folder(Dir::open(path)?)),
-            Self::Path(path) => opened(File::open(path).map_err(Error::reading)?, spool),
+            Self::Path(path) => opened(File::open(path).map_err(Error::reading)?, spool, limits),
             Self::Stdin => {
                 let fd = io::stdin().as_fd().try_clone_to_owned().map_err(Error::reading)?;
-                opened(File::from(fd), spool)
+                opened(File::from(fd), spool, limits)
             }
         }
     }
 }
 
-fn opened(mut file: File, spool: &Path) -> Result<Files, Error> {
+fn opened(mut file: File, spool: &Path, limits: &Limits) -> Result<Files, Error> {
     let stat = file.metadata().map_err(Error::reading)?;
     if !stat.is_file() {
-        return spool::index(Box::new(file), spool).map(Files::Tar);
+        let decoder = Decoder::new(Box::new(file), Expected::default()).map_err(Error::reading)?;
+        return spool::index(decoder.bounded(Bound::of_archive(limits), None), spool, limits).map(Files::Tar);
     }
     // Standard input may be a file that was read in part.
     let start = file.stream_position().map_err(Error::reading)?;
@@ -52,10 +55,12 @@ fn opened(mut file: File, spool: &Path) -> Result<Files, Error> {
     match Format::of(&head) {
         Format::Plain => {
             refuse_others(&head)?;
-            Index::of(whole.file, start).map(Files::Tar)
+            Index::of(whole.file, start, limits).map(Files::Tar)
         }
         Format::Gzip | Format::Zstd | Format::Xz | Format::Bzip2 => {
-            spool::index(Box::new(blob()), spool).map(Files::Tar)
+            let decoder = Decoder::new(Box::new(blob()), Expected::default()).map_err(Error::reading)?;
+            let bound = Bound::of_archive(limits);
+            spool::index(decoder.bounded(bound, Some(whole.len)), spool, limits).map(Files::Tar)
         }
     }
 }

@@ -18,21 +18,21 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use super::decode::{Decoder, Expected};
+use super::decode::Decoder;
 use super::error::Error;
 use super::format::Format;
 use super::index::{Index, Outer, Passed};
 use super::source::refuse_others;
 use crate::digest::Hasher;
+use crate::limits::Limits;
 use crate::sys::dir::Dir;
 
 /// How large a block is, and how many there are: the processor's cache should still have a block when it is hashed.
 const BLOCK: usize = 512 << 10;
 const BLOCKS: usize = 4;
 
-/// Keeps what `input` has, decompressed, in a file in `spool` that vanishes with this process; returns what is in it.
-pub(super) fn index(input: Box<dyn Read + Send>, spool: &Path) -> Result<Index, Error> {
-    let mut decoder = Decoder::new(input, Expected::default()).map_err(Error::reading)?;
+/// Keeps what `decoder` gives in a file in `spool` that vanishes with this process; returns what is in it.
+pub(super) fn index(mut decoder: Decoder, spool: &Path, limits: &Limits) -> Result<Index, Error> {
     let writing = |e| Error::io(format!("the archive cannot be kept in {}", spool.display()), e);
     let file = Dir::open(spool).and_then(|dir| dir.create_unnamed()).map_err(|e| writing(e.into()))?;
     let file = Arc::new(file);
@@ -46,7 +46,7 @@ pub(super) fn index(input: Box<dyn Read + Send>, spool: &Path) -> Result<Index, 
         let arriving = Arriving { blocks: arriving, emptied, block: Block::default(), used: 0 };
         let kept = Arc::clone(&file);
         let index = thread::Builder::new().name("index".to_owned());
-        let index = index.spawn_scoped(scope, move || read(arriving, kept));
+        let index = index.spawn_scoped(scope, move || read(arriving, kept, limits));
         let index = index.map_err(|e| Error::io("the index thread cannot be started", e))?;
 
         // Without the index thread no block comes back: it has seen the tar's end, or has found it to be none.
@@ -70,9 +70,9 @@ pub(super) fn index(input: Box<dyn Read + Send>, spool: &Path) -> Result<Index, 
     })
 }
 
-fn read(mut arriving: Arriving, file: Arc<File>) -> Result<Index, Error> {
+fn read(mut arriving: Arriving, file: Arc<File>, limits: &Limits) -> Result<Index, Error> {
     refuse_others(arriving.fill_buf().map_err(Error::reading)?)?;
-    Index::read(arriving, file, 0)
+    Index::read(arriving, file, 0, limits)
 }
 
 /// A run of the archive's bytes.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::fault::{self, Cause, Fault};
+use super::limit::Moves;
 use super::print::{self, Column, Listing};
 use super::sync::Syncing;
 use super::{Context, load, permit, waiting};
@@ -39,6 +40,8 @@ pub(super) struct Check {
     images: Vec<String>,
     #[command(flatten)]
     sync: Syncing,
+    #[command(flatten)]
+    moved: Moves,
     #[command(flatten)]
     listing: Listing,
 }
@@ -120,13 +123,13 @@ impl Check {
         let mut unpacked = BTreeSet::new();
         for path in &self.from {
             let failed = |cause: Cause| Fault::new("repair", load::display(path), cause);
-            let archive = load::open(change, path).map_err(failed)?;
+            let archive = load::open(change, path, &self.moved.limits()).map_err(failed)?;
             for image in archive.images() {
                 if missing.is_empty() {
                     break;
                 }
                 change.refuse_shown(&missing, mounted).map_err(|e| failed(e.into()))?;
-                let options = Options::default();
+                let options = Options { limits: self.moved.limits(), ..Options::default() };
                 let layers = change.unpack_again(&archive, image, &missing, &options);
                 for layer in layers.map_err(|e| failed(e.into()))? {
                     missing.remove(&layer.chain_id);

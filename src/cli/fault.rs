@@ -10,6 +10,8 @@ use std::process::ExitCode;
 use serde::{Deserialize, Serialize};
 
 use super::loader;
+use super::print;
+use crate::limits::{Amount, Exceeded};
 use crate::sys::caps::Need;
 use crate::sys::chain;
 use crate::{archive, layer, mount, store};
@@ -290,9 +292,10 @@ fn of_archive(error: &archive::Error) -> Exit {
         archive::Error::Io { .. } => Exit::Failed,
         archive::Error::NoSuchImage { .. } => Exit::NotFound,
         archive::Error::Ambiguous(_) => Exit::Usage,
-        archive::Error::NotAnImage(_) | archive::Error::RootFilesystem | archive::Error::Damaged(_) => {
-            Exit::Damaged
-        }
+        archive::Error::NotAnImage(_)
+        | archive::Error::RootFilesystem
+        | archive::Error::Damaged(_)
+        | archive::Error::Exceeded { .. } => Exit::Damaged,
     }
 }
 
@@ -321,10 +324,16 @@ fn of_layer(error: &layer::Error) -> Exit {
         | layer::Error::Tar(_)
         | layer::Error::Read(_)
         | layer::Error::Contents { .. }
-        | layer::Error::TooMany { .. } => Exit::Damaged,
+        | layer::Error::Exceeded { .. } => Exit::Damaged,
         layer::Error::Unheld { .. } => Exit::Cannot,
         layer::Error::Entry { .. } | layer::Error::Call(_) | layer::Error::Thread(..) => Exit::Failed,
     }
+}
+
+/// Says how a limit is moved.
+fn more_of(Exceeded { limit, most }: Exceeded) -> String {
+    let more = Amount(most.saturating_mul(2));
+    format!("`--limit {}={more}` takes twice that, of archives that you trust", limit.name())
 }
 
 fn archive_hint(error: &archive::Error) -> Option<String> {
@@ -332,6 +341,7 @@ fn archive_hint(error: &archive::Error) -> Option<String> {
         archive::Error::RootFilesystem => {
             Some("this looks like `docker export`; make it with `docker save`".to_owned())
         }
+        archive::Error::Exceeded { exceeded, .. } => Some(more_of(*exceeded)),
         archive::Error::Ambiguous(_) => Some("choose one with --image @N, or with --platform".to_owned()),
         archive::Error::Io { .. }
         | archive::Error::NotAnImage(_)
@@ -352,6 +362,9 @@ fn store_hint(error: &store::Error) -> Option<String> {
         }
         store::Error::Layer { source: layer::Error::Unheld { .. }, .. } => {
             Some("--xattrs=warn leaves such attributes out".to_owned())
+        }
+        store::Error::Layer { source: layer::Error::Exceeded { exceeded, .. }, .. } => {
+            Some(more_of(*exceeded))
         }
         store::Error::ContainerExists(name) => Some(format!("`ovlctl mount {name} TARGET` mounts that one")),
         store::Error::InUse { .. } => Some("`ovlctl mounts` lists containers and mounts".to_owned()),
@@ -382,11 +395,8 @@ pub(super) fn warn(text: &str) {
     say(&format!("warning: {text}"));
 }
 
-/// Writes a line to stderr. Names from strangers may hold control characters: a terminal must not obey them.
+/// Writes a line to stderr. Names from strangers may hold what a terminal obeys, and be very long.
 pub(super) fn say(text: &str) {
-    let clean: String = text
-        .chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-        .collect();
+    let clean = print::shortened(print::shown(text));
     let _ = writeln!(io::stderr().lock(), "{clean}");
 }

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::fault::{self, Cause, Fault};
+use super::limit::Moves;
 use super::sync::Syncing;
 use super::{Context, permit, print, waiting};
 use crate::archive::{Archive, Choice, ImageRef, Platform, Source};
 use crate::layer::{Options, XattrPolicy};
+use crate::limits::Limits;
 use crate::store::load::Loaded;
 use crate::store::{Change, Error, Store};
 use crate::sys::caps::TO_EXTRACT;
@@ -45,6 +47,8 @@ pub(super) struct Pick {
     xattrs: Xattrs,
     #[command(flatten)]
     pub(super) sync: Syncing,
+    #[command(flatten)]
+    pub(super) moved: Moves,
 }
 
 /// What to do with extended attributes that the store's filesystem cannot hold.
@@ -71,7 +75,7 @@ impl Pick {
 
     /// The same as arguments of another process.
     pub(super) fn arguments(&self) -> Vec<OsString> {
-        let Self { image, platform, xattrs, sync: _ } = self;
+        let Self { image, platform, xattrs, sync: _, moved } = self;
         let mut arguments = Vec::new();
         if let Some(image) = image {
             arguments.push(format!("--image={image}").into());
@@ -81,6 +85,7 @@ impl Pick {
         }
         let xattrs = xattrs.to_possible_value().expect("none is skipped");
         arguments.push(format!("--xattrs={}", xattrs.get_name()).into());
+        arguments.extend(moved.arguments());
         arguments
     }
 
@@ -90,7 +95,7 @@ impl Pick {
             Xattrs::Warn => XattrPolicy::Warn,
             Xattrs::Skip => XattrPolicy::Skip,
         };
-        Options { xattrs, ..Options::default() }
+        Options { xattrs, limits: self.moved.limits(), ..Options::default() }
     }
 }
 
@@ -103,7 +108,7 @@ impl Load {
         for path in &self.archives {
             let failed = |cause: Cause| Fault::new("load", display(path), cause);
             let change = store.change(Share::Shared, &mut waiting()).map_err(|e| failed(e.into()))?;
-            let archive = open(&change, path).map_err(failed)?;
+            let archive = open(&change, path, &self.pick.moved.limits()).map_err(failed)?;
             for image in archive.choose_all(&self.pick.choice()).map_err(|e| failed(e.into()))? {
                 let loaded = take(&change, &archive, image, &self.pick).map_err(|e| failed(e.into()))?;
                 self.tell(image, &loaded)?;
@@ -136,12 +141,12 @@ pub(super) fn confine(store: &Store, archives: &[PathBuf]) -> Confined {
 }
 
 /// Opens an archive; what comes through a pipe is kept in the change's stage meanwhile.
-pub(super) fn open(change: &Change<'_>, path: &Path) -> Result<Archive, Cause> {
+pub(super) fn open(change: &Change<'_>, path: &Path, limits: &Limits) -> Result<Archive, Cause> {
     let source = if path.as_os_str() == "-" { Source::Stdin } else { Source::Path(path.to_owned()) };
     if matches!(source, Source::Stdin) && io::stdin().is_terminal() {
         return Err(Cause::Usage("standard input is a terminal, and no archive".to_owned()));
     }
-    Ok(Archive::open(&source, change.spool())?)
+    Ok(Archive::open(&source, change.spool(), limits)?)
 }
 
 /// Loads one image, and tells what was left out.

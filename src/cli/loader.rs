@@ -131,7 +131,7 @@ impl Loader {
     fn load(&self, store: &Store) -> Result<(Digest, Vec<String>), Cause> {
         let _confined = load::confine(store, std::slice::from_ref(&self.archive));
         let change = store.change(Share::Shared, &mut waiting())?;
-        let archive = load::open(&change, &self.archive)?;
+        let archive = load::open(&change, &self.archive, &self.pick.moved.limits())?;
         let image = archive.choose(&self.pick.choice())?;
         if image.layers.len() > mount::MAX_LOWER {
             return Err(mount::Error::TooManyLayers(image.layers.len()).into());
@@ -144,7 +144,11 @@ impl Loader {
     fn look(&self) -> Result<(Digest, Vec<String>), Cause> {
         let spool = env::temp_dir();
         let _confined = confine::confine(TO_READ, &Reach { writes: &[&spool], reads: &[&self.archive] });
-        let archive = Archive::open(&archive::Source::Path(self.archive.clone()), &spool)?;
+        let archive = Archive::open(
+            &archive::Source::Path(self.archive.clone()),
+            &spool,
+            &self.pick.moved.limits(),
+        )?;
         let image = archive.choose(&self.pick.choice())?;
         Ok((image.id, image.names.clone()))
     }

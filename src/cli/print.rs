@@ -83,7 +83,22 @@ pub(super) fn shown(line: &str) -> String {
     line.chars().map(escape).collect()
 }
 
-/// The same for JSON, where such characters are only in strings, and serde_json escapes those below a space.
+/// More than the longest path and all that an error says of it; a tar's own names can have a million characters.
+const LONGEST_LINE: usize = 6000;
+
+/// Cuts a line in its middle: it begins with what was to be done, and ends with why it cannot.
+pub(super) fn shortened(line: String) -> String {
+    const KEPT: usize = 1000;
+    let count = line.chars().count();
+    if count <= LONGEST_LINE {
+        return line;
+    }
+    let head: String = line.chars().take(KEPT).collect();
+    let tail: String = line.chars().skip(count - KEPT).collect();
+    format!("{head}[… {} characters …]{tail}", count - 2 * KEPT)
+}
+
+/// The same as [`shown`] for JSON, where such characters are only in strings, and serde_json escapes those below a space.
 fn shown_json(text: &str) -> String {
     let escape = |c: char| match c {
         c if c != '\n' && is_obeyed(c) => format!("\\u{:04x}", u32::from(c)),
@@ -133,6 +148,16 @@ fn align(table: &[Vec<String>]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_keeps_its_beginning_and_its_end() {
+        let long = format!("ovlctl: cannot load x: entry '{}': leads out", "n".repeat(1 << 20));
+        let line = shortened(long);
+        assert!(line.starts_with("ovlctl: cannot load x: entry 'nnn"), "{line}");
+        assert!(line.ends_with("nnn': leads out") && line.contains("n[… 1046621 characters …]n"), "{line}");
+        let path = "p".repeat(4095);
+        assert_eq!(shortened(path.clone()), path);
+    }
 
     #[test]
     fn what_a_terminal_obeys_is_escaped() {

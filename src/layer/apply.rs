@@ -6,20 +6,22 @@ mod places;
 
 use std::io::{Seek, SeekFrom};
 
+use crate::limits::{Exceeded, Limit, Limits};
 use crate::sys::CallFailed;
 use crate::sys::dir::{Dir, FileType};
 use crate::tarfile::{self, Kind, Member, Reader, Sparse};
 
+use super::Options;
 use super::error::{Error, For, Refusal};
-use super::lower_links::{LowerFile, LowerLinks, Spot};
+use super::lower_links::{FileId, LowerFile, LowerLinks, Spot};
 use super::meta::{Meta, Stamp};
 use super::path::EntryPath;
 use super::pipeline::Input;
 use super::recipe::Displaced;
-use super::tree::{Handles, ROOT, Tree};
+use super::scout::Scout;
+use super::tree::{Handles, NodeId, ROOT, Tree};
 use super::whiteout::{self, Name};
 use super::writer::{self, Job, Writers};
-use super::{Limits, Options};
 
 /// Files up to this size are left to the writers.
 const SMALL: u64 = 1 << 20;
@@ -30,6 +32,7 @@ pub(super) struct Applied {
     pub(super) links: LowerLinks,
     pub(super) entries: u64,
     pub(super) bytes: u64,
+    pub(super) held: u64,
 }
 
 type Members<'i, 'r> = Reader<&'i mut Input<'r>>;
@@ -37,6 +40,7 @@ type Members<'i, 'r> = Reader<&'i mut Input<'r>>;
 /// Unpacks the tar in `input` into `diff`, and reads `input` to its end.
 pub(super) fn layer(
     input: &mut Input<'_>,
+    scout: Scout,
     diff: &Dir,
     displaced: Displaced<'_>,
     options: &Options,
@@ -55,12 +59,13 @@ pub(super) fn layer(
         writers,
         entries: 0,
         bytes: 0,
+        held: 0,
     };
-    let read = apply.members(input);
+    let read = apply.members(input, scout);
     // The tar reader was only told that reading failed; the input knows why.
     read.map_err(|error| if matches!(error, Error::Read(_)) { input.fault() } else { error })?;
-    let Apply { tree, links, entries, bytes, .. } = apply;
-    Ok(Applied { tree, links, entries, bytes })
+    let Apply { tree, links, entries, bytes, held, .. } = apply;
+    Ok(Applied { tree, links, entries, bytes, held })
 }
 
 struct Apply<'a, 'w> {
@@ -74,17 +79,17 @@ struct Apply<'a, 'w> {
     writers: &'a mut Writers<'w>,
     entries: u64,
     bytes: u64,
+    /// How much memory is held for what comes after the last member.
+    held: u64,
 }
 
 impl Apply<'_, '_> {
-    fn members(&mut self, input: &mut Input<'_>) -> Result<(), Error> {
-        let limits = tarfile::Limits { members: u64::MAX, ..tarfile::Limits::DEFAULT };
-        let mut members = Reader::new(input, limits);
+    fn members(&mut self, input: &mut Input<'_>, mut scout: Scout) -> Result<(), Error> {
+        let mut members = Reader::new(input, tarfile::Limits::DEFAULT);
         while let Some(member) = members.next()? {
             self.entries += 1;
-            if self.entries > self.limits.entries {
-                return Err(Error::TooMany { what: "entries", limit: self.limits.entries });
-            }
+            self.limits.check(Limit::Entries, self.entries)?;
+            scout.look(self.entries, members.position(), self.limits)?;
             self.member(member, &mut members)?;
         }
         self.tell_displaced(&mut members);
@@ -102,6 +107,7 @@ impl Apply<'_, '_> {
     fn member(&mut self, mut member: Member, members: &mut Members<'_, '_>) -> Result<(), Error> {
         let entry = std::mem::take(&mut member.path);
         let path = EntryPath::parse(&entry).entry(&entry)?;
+        self.limits.check(Limit::Depth, path.depth() as u64).entry(&entry)?;
         let Some((parents, last)) = path.split() else {
             return self.root(member, &entry);
         };
@@ -117,7 +123,8 @@ impl Apply<'_, '_> {
         match name {
             Name::Opaque => self.tree.node_mut(parent).opaque = true,
             Name::Whiteout(gone) => {
-                self.tree.node_mut(parent).gone.insert(gone.into());
+                let held = self.tree.white_out(parent, gone);
+                self.hold(held).entry(&entry)?;
             }
             Name::Plain(name) => {
                 let at = Spot::new(parent, name);
@@ -131,8 +138,8 @@ impl Apply<'_, '_> {
         if member.kind != Kind::Directory {
             return Err(Refusal::RootNoDirectory.of(entry));
         }
-        self.tree.node_mut(ROOT).described = Some(self.meta(&mut member));
-        Ok(())
+        let meta = self.meta(&mut member);
+        self.describe(ROOT, meta, entry)
     }
 
     fn meta(&self, member: &mut Member) -> Meta {
@@ -172,8 +179,20 @@ impl Apply<'_, '_> {
             Some(id) => id,
             None => self.make_directory(at, entry)?,
         };
+        self.describe(id, meta, entry)
+    }
+
+    fn describe(&mut self, id: NodeId, meta: Meta, entry: &[u8]) -> Result<(), Error> {
+        self.hold(meta.held()).entry(entry)?;
         self.tree.node_mut(id).described = Some(meta);
         Ok(())
+    }
+
+    /// Counts memory that is needed until the layer is settled. What is let go before is not taken off: a tar can describe
+    /// the same directory any number of times.
+    fn hold(&mut self, bytes: u64) -> Result<(), Exceeded> {
+        self.held += bytes;
+        self.limits.check(Limit::Memory, self.held)
     }
 
     fn special(
@@ -265,19 +284,27 @@ impl Apply<'_, '_> {
         }
         if let Some(file) = self.links.at(&from) {
             self.room_for(&at, entry)?;
-            self.links.add_name(file, at);
+            self.add_lower_name(file, at, entry)?;
         } else if self.is_on_disk(&from, entry)? {
             self.link(&from, &at, entry)?;
         } else {
             let source = self.tree.path_of(parent, name);
             let (own, target) = (from.clone(), target.to_owned());
             self.tree.take_name(own.parent, &own.name);
-            let file = self.links.bring_up(LowerFile { source, entry: entry.to_owned(), target }, own);
+            let file = LowerFile { source, entry: entry.to_owned(), target };
+            self.hold(file.held()).entry(entry)?;
+            let file = self.links.bring_up(file, own);
             if at != from {
                 self.room_for(&at, entry)?;
-                self.links.add_name(file, at);
+                self.add_lower_name(file, at, entry)?;
             }
         }
+        Ok(())
+    }
+
+    fn add_lower_name(&mut self, file: FileId, name: Spot, entry: &[u8]) -> Result<(), Error> {
+        self.hold(name.held()).entry(entry)?;
+        self.links.add_name(file, name);
         Ok(())
     }
 

@@ -19,6 +19,13 @@ pub struct Below {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Merged(Vec<usize>);
 
+impl Merged {
+    /// Returns how much memory it takes.
+    pub(super) fn held(&self) -> u64 {
+        (32 + size_of_val(&self.0[..])) as u64
+    }
+}
+
 /// What the layers below have at a path.
 #[derive(Debug)]
 pub(super) enum Lower {

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::digest::Digest;
+use crate::limits::Exceeded;
 use crate::sys::CallFailed;
 use crate::tarfile;
 
@@ -33,13 +34,13 @@ pub enum Error {
         /// The digest that the image names.
         wanted: Digest,
     },
-    /// The layer has more of something than [`Limits`](super::Limits) allow.
-    #[error("more than {limit} {what}")]
-    TooMany {
-        /// What there is too much of: "entries", "bytes".
-        what: &'static str,
-        /// How much would have been taken.
-        limit: u64,
+    /// More than a limit allows.
+    #[error("{}{exceeded}", .path.as_ref().map_or_else(String::new, |path| format!("entry '{}': ", path.escape_ascii())))]
+    Exceeded {
+        /// The entry's name in the tar, where it is that entry's.
+        path: Option<Vec<u8>>,
+        /// Which limit.
+        exceeded: Exceeded,
     },
     /// The store's filesystem cannot hold an extended attribute.
     #[error("entry '{}': {filesystem} cannot hold extended attribute '{}'", path.escape_ascii(), key.escape_ascii())]
@@ -99,6 +100,9 @@ pub enum Refusal {
     /// Its parent directories lead through symbolic links without end.
     #[error("more than {0} symbolic links on the way")]
     TooManyLinks(usize),
+    /// Its parent directories lead to and fro through symbolic links.
+    #[error("more than {0} names on the way, those of symbolic links included")]
+    TooManySteps(usize),
     /// Directories have one name.
     #[error("hard link to '{}', which is a directory", .0.escape_ascii())]
     LinkToDirectory(Vec<u8>),
@@ -129,7 +133,7 @@ impl Error {
             Self::Tar(_) | Self::Refused { .. } => true,
             Self::Read(_)
             | Self::Contents { .. }
-            | Self::TooMany { .. }
+            | Self::Exceeded { .. }
             | Self::Unheld { .. }
             | Self::Entry { .. }
             | Self::Call(_)
@@ -138,10 +142,26 @@ impl Error {
     }
 }
 
+impl From<io::Error> for Error {
+    /// Tells bytes that are too many from bytes that cannot be had.
+    fn from(error: io::Error) -> Self {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<Exceeded>()) {
+            Some(&exceeded) => exceeded.into(),
+            None => Self::Read(error),
+        }
+    }
+}
+
+impl From<Exceeded> for Error {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::Exceeded { path: None, exceeded }
+    }
+}
+
 impl From<tarfile::Error> for Error {
     fn from(error: tarfile::Error) -> Self {
         match error {
-            tarfile::Error::Input(e) => Self::Read(e),
+            tarfile::Error::Input(e) => e.into(),
             error @ (tarfile::Error::Damaged { .. } | tarfile::Error::Entry { .. }) => Self::Tar(error),
         }
     }
@@ -156,6 +176,12 @@ pub(super) trait For<T> {
 impl<T> For<T> for Result<T, CallFailed> {
     fn entry(self, path: &[u8]) -> Result<T, Error> {
         self.map_err(|source| Error::Entry { path: path.to_owned(), source })
+    }
+}
+
+impl<T> For<T> for Result<T, Exceeded> {
+    fn entry(self, path: &[u8]) -> Result<T, Error> {
+        self.map_err(|exceeded| Error::Exceeded { path: Some(path.to_owned()), exceeded })
     }
 }
 

@@ -17,6 +17,13 @@ impl Spot {
     }
 }
 
+impl Spot {
+    /// Returns how much memory it takes as the name of a file, measured.
+    pub(super) fn held(&self) -> u64 {
+        100 + self.name.len() as u64
+    }
+}
+
 /// A file that is to be brought up from below.
 #[derive(Debug)]
 pub(super) struct LowerFile {
@@ -26,6 +33,13 @@ pub(super) struct LowerFile {
     pub(super) entry: Vec<u8>,
     /// The target as that entry has it.
     pub(super) target: Vec<u8>,
+}
+
+impl LowerFile {
+    /// Returns how much memory it takes with its own name, measured.
+    pub(super) fn held(&self) -> u64 {
+        300 + (self.source.len() * 2 + self.entry.len() + self.target.len()) as u64
+    }
 }
 
 /// A number in the list of files.

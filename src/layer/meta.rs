@@ -52,6 +52,12 @@ impl Meta {
         Self { uid: member.uid, gid: member.gid, mode: member.mode, mtime: member.mtime, xattrs }
     }
 
+    /// Returns how much memory its attributes take.
+    pub(super) fn held(&self) -> u64 {
+        const OF_XATTR: usize = 96; // measured: the pair, and what the allocator adds to each half
+        self.xattrs.iter().map(|(key, value)| (OF_XATTR + key.len() + value.len()) as u64).sum()
+    }
+
     /// Takes what an inode of a layer below has.
     pub(super) fn of_inode(stat: &Stat, mut xattrs: Vec<Xattr>) -> Self {
         xattrs.retain(|(key, _)| fate(key) == Fate::Kept);

@@ -37,6 +37,11 @@ impl<'a> EntryPath<'a> {
         Ok(Self { parts })
     }
 
+    /// Returns how many names it has; none for the root.
+    pub(super) fn depth(&self) -> usize {
+        self.parts.len()
+    }
+
     /// Returns the directories on the way and the last component; `None` for the root.
     pub(super) fn split(&self) -> Option<(&[&'a [u8]], &'a [u8])> {
         self.parts.split_last().map(|(&name, parents)| (parents, name))

@@ -51,32 +51,26 @@ pub(super) fn is_small(blob: &Blob) -> bool {
 pub(super) fn run<T>(
     blob: Blob,
     diff_id: &Digest,
-    limit: u64,
     beside: &Dir,
     buffers: &mut Buffers,
     work: impl FnOnce(&mut Input<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let small = is_small(&blob);
-    let decoder = blob::decoder(blob).map_err(Error::Read)?;
+    let decoder = blob::decoder(blob)?;
     checked(Ok(()), decoder.known(), diff_id)?;
     let reader = Reader { decoder, pool: buffers.pool.clone() };
     let recipe = Writer::new(beside, &mut buffers.packer)?;
-    if small {
-        run_here(reader, diff_id, limit, recipe, work)
-    } else {
-        run_threads(reader, diff_id, limit, recipe, work)
-    }
+    if small { run_here(reader, diff_id, recipe, work) } else { run_threads(reader, diff_id, recipe, work) }
 }
 
 fn run_here<T>(
     reader: Reader,
     diff_id: &Digest,
-    limit: u64,
     recipe: Writer<'_>,
     work: impl FnOnce(&mut Input<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let hasher = reader.must_hash().then(Hasher::default);
-    let mut input = Input::new(Source::Here(Box::new((reader, hasher))), limit, recipe);
+    let mut input = Input::new(Source::Here(Box::new((reader, hasher))), recipe);
     let outcome = input.give_to(work);
     let seen = match input.source {
         Source::Here(here) if input.state == State::Ended => here.1.map(|hasher| hasher.finish().digest),
@@ -88,7 +82,6 @@ fn run_here<T>(
 fn run_threads<T>(
     reader: Reader,
     diff_id: &Digest,
-    limit: u64,
     recipe: Writer<'_>,
     work: impl FnOnce(&mut Input<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
@@ -100,7 +93,7 @@ fn run_threads<T>(
         let to_hash = hash.is_some().then_some(to_hash);
         let reader = spawn(scope, "reader", move || read(reader, to_hash.as_ref(), &to_work))?;
 
-        let mut input = Input::new(Source::Thread(from_reader), limit, recipe);
+        let mut input = Input::new(Source::Thread(from_reader), recipe);
         let outcome = input.give_to(work);
         let ended = input.state == State::Ended;
         drop(input);
@@ -188,8 +181,6 @@ pub(super) struct Input<'r> {
     recipe: Writer<'r>,
     block: Option<Arc<Block>>,
     at: usize,
-    left: u64,
-    limit: u64,
     state: State,
     fault: Option<Error>,
 }
@@ -210,9 +201,9 @@ enum State {
 }
 
 impl<'r> Input<'r> {
-    fn new(source: Source, limit: u64, recipe: Writer<'r>) -> Self {
+    fn new(source: Source, recipe: Writer<'r>) -> Self {
         let (block, at, fault) = (None, 0, None);
-        Self { source, recipe, block, at, left: limit, limit, state: State::Flowing, fault }
+        Self { source, recipe, block, at, state: State::Flowing, fault }
     }
 
     /// Lets `work` have the bytes, and reads those that it leaves.
@@ -275,12 +266,9 @@ impl<'r> Input<'r> {
             }
         };
         match message {
-            Ok(Message::Block(block)) => match self.left.checked_sub(block.len() as u64) {
-                None => return Err(self.fail(Error::TooMany { what: "bytes", limit: self.limit })),
-                Some(left) => (self.left, self.block) = (left, Some(block)),
-            },
+            Ok(Message::Block(block)) => self.block = Some(block),
             Ok(Message::End) => self.state = State::Ended,
-            Ok(Message::Failed(e)) => return Err(self.fail(Error::Read(e))),
+            Ok(Message::Failed(e)) => return Err(self.fail(e.into())),
             Err(_) => return Err(self.fail(Error::Thread("reader", "ended early".to_owned()))),
         }
         Ok(())

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
+use crate::limits::{Limit, Limits};
 use crate::sys::CallFailed;
 use crate::sys::dir::{self, Dir, FileType, Stat};
 
@@ -19,11 +20,11 @@ use super::{Summary, Unpacked, whiteout};
 impl Unpacked {
     /// Completes the layer in `diff`, into which it was unpacked, for the place over the layers `below`.
     pub fn settle(self, diff: &Dir, below: &Below) -> Result<Summary, Error> {
-        let Self { tree, links, stamp, entries, bytes } = self;
+        let Self { tree, links, stamp, entries, bytes, limits, held } = self;
         let handles = Handles::new(diff).map_err(Error::Call)?;
         let mut settle = Settle { tree: &tree, stamp: &stamp, below, handles };
         settle.bring_up_all(links)?;
-        let views = settle.views()?;
+        let views = settle.views(&limits, held)?;
         settle.whiteouts(&views)?;
         settle.directories(&views)?;
         let left_out = std::mem::take(&mut *stamp.left_out());
@@ -105,17 +106,21 @@ impl Settle<'_> {
         }
     }
 
-    /// Finds out what lies below each directory for which that matters.
-    fn views(&self) -> Result<Vec<View>, Error> {
+    /// Finds out what lies below each directory for which that matters: a list of layers each, which takes memory.
+    fn views(&self, limits: &Limits, mut held: u64) -> Result<Vec<View>, Error> {
         let matters = self.where_it_matters();
         let mut views = vec![View::Unknown; self.tree.made()];
         views[ROOT.index()] = self.below.root().map_or(View::Nothing, View::Merged);
         for id in self.tree.ids().filter(|&id| id != ROOT && matters[id.index()]) {
             let (parent, name) = (self.tree.parent(id), self.tree.name(id));
-            let replaces = self.tree.node(parent).gone.contains(name);
+            let replaces = self.tree.whites_out(parent, name);
             views[id.index()] = match self.visible(&views, parent, name)? {
                 Some(Lower::Directory(_)) if replaces => View::Replaced,
-                Some(Lower::Directory(merged)) => View::Merged(merged),
+                Some(Lower::Directory(merged)) => {
+                    held += merged.held();
+                    limits.check(Limit::Memory, held).entry(&self.tree.path(id))?;
+                    View::Merged(merged)
+                }
                 Some(Lower::Other(..)) | None => View::Nothing,
             };
         }
@@ -133,10 +138,10 @@ impl Settle<'_> {
         };
         for id in self.tree.ids() {
             let node = self.tree.node(id);
-            if node.described.is_none() || !node.gone.is_empty() {
+            if node.described.is_none() || self.tree.gone(id).next().is_some() {
                 mark(id);
             }
-            node.gone.iter().filter_map(|name| self.tree.kid(id, name)).for_each(&mut mark);
+            self.tree.gone(id).filter_map(|name| self.tree.kid(id, name)).for_each(&mut mark);
         }
         matters
     }
@@ -156,7 +161,7 @@ impl Settle<'_> {
     /// readdir(3) would show a name that no call can open.
     fn whiteouts(&mut self, views: &[View]) -> Result<(), Error> {
         for id in self.tree.ids() {
-            for name in &self.tree.node(id).gone {
+            for name in self.tree.gone(id) {
                 if self.tree.kid(id, name).is_some() || self.visible(views, id, name)?.is_none() {
                     continue;
                 }

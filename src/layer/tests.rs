@@ -24,6 +24,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::*;
+use crate::limits::Limit;
 use crate::sys::dir::{self as sysdir, FileType};
 
 /// Layers, each over the ones before.

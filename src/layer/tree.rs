@@ -4,7 +4,7 @@
 //! hash is kept, which tells "surely new" from "perhaps seen before".
 
 use std::collections::hash_map::{DefaultHasher, RandomState};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -14,6 +14,10 @@ use crate::sys::dir::Dir;
 use super::error::Refusal;
 use super::meta::Meta;
 use super::path::PATH_MAX;
+
+mod seen;
+
+use seen::Seen;
 
 /// How many directories are held open at most. Batches on their way to the writers hold others; together with a second
 /// layer being unpacked they stay below the usual limit of 1,024 files (getrlimit(2)).
@@ -37,32 +41,44 @@ impl NodeId {
 #[derive(Debug)]
 pub(super) struct Node {
     parent: NodeId,
-    name: Box<[u8]>,
-    path_len: usize,
+    /// The directory that was last made in it, and the one that was made before this one in its parent; removed ones are
+    /// among them. The root, which is in none, stands for none.
+    last_kid: NodeId,
+    earlier: NodeId,
+    path_len: u16,
     removed: bool,
-    kids: BTreeMap<Box<[u8]>, NodeId>,
-    /// What the tar says of it; `None` if it is only implied.
-    pub(super) described: Option<Meta>,
     /// Whether it carries an opaque mark.
     pub(super) opaque: bool,
-    /// The names that it whites out.
-    pub(super) gone: BTreeSet<Box<[u8]>>,
+    name: Box<[u8]>,
+    /// What the tar says of it; `None` if it is only implied.
+    pub(super) described: Option<Meta>,
+    gone: Option<Box<BTreeSet<Box<[u8]>>>>,
 }
 
-/// All directories of this layer.
+/// All directories of this layer. Small things, for a tar may make millions of them.
 #[derive(Debug)]
 pub(super) struct Tree {
     nodes: Vec<Node>,
+    /// By the hash of parent and name; where two have the same, the second has the next number.
+    kids: HashMap<u64, NodeId>,
     /// Keyed, so that no tar can be made whose names collide; a chance collision only costs a look at the disk.
-    seen: HashSet<u64>,
+    seen: Seen,
     key: RandomState,
 }
+
+/// What one directory takes of memory besides its name and attributes: itself, its place among the kids, and what
+/// `settle` notes of it; measured.
+pub(super) const OF_DIRECTORY: u64 = 200;
+
+/// The same for the first whiteout in a directory, and for each one.
+pub(super) const OF_WHITEOUTS: u64 = 240;
+pub(super) const OF_WHITEOUT: u64 = 48;
 
 impl Tree {
     /// The tree of an empty layer.
     pub(super) fn new() -> Self {
         let root = Node::new(ROOT, b"", 0);
-        Self { nodes: vec![root], seen: HashSet::new(), key: RandomState::new() }
+        Self { nodes: vec![root], kids: HashMap::new(), seen: Seen::new(), key: RandomState::new() }
     }
 
     /// Returns what is known of a directory.
@@ -93,7 +109,14 @@ impl Tree {
 
     /// Returns the directory `name` in `parent`.
     pub(super) fn kid(&self, parent: NodeId, name: &[u8]) -> Option<NodeId> {
-        self.node(parent).kids.get(name).copied()
+        let hash = self.hash(parent, name);
+        let slots = (0..).map(|next| self.kids.get(&hash.wrapping_add(next)).copied());
+        slots.map_while(|id| id).find(|&id| self.is(id, parent, name))
+    }
+
+    fn is(&self, id: NodeId, parent: NodeId, name: &[u8]) -> bool {
+        let node = self.node(id);
+        !node.removed && node.parent == parent && *node.name == *name
     }
 
     /// Returns the directory that `id` is in; the root is in itself.
@@ -130,46 +153,80 @@ impl Tree {
     /// Whether the path of `name` in `parent` is one that the kernel takes: links can lead to longer ones than the
     /// tar has.
     pub(super) fn fits(&self, parent: NodeId, name: &[u8]) -> Result<(), Refusal> {
-        let len = self.node(parent).path_len + usize::from(parent != ROOT) + name.len();
+        let len = self.path_len(parent, name);
         if len > PATH_MAX { Err(Refusal::LongPath(len)) } else { Ok(()) }
+    }
+
+    fn path_len(&self, parent: NodeId, name: &[u8]) -> usize {
+        usize::from(self.node(parent).path_len) + usize::from(parent != ROOT) + name.len()
     }
 
     /// Adds the directory `name` to `parent`.
     pub(super) fn add(&mut self, parent: NodeId, name: &[u8]) -> NodeId {
         let id = NodeId(u32::try_from(self.nodes.len()).expect("limits end long before"));
-        let path_len = self.node(parent).path_len + usize::from(parent != ROOT) + name.len();
-        self.nodes.push(Node::new(parent, name, path_len));
-        self.node_mut(parent).kids.insert(name.into(), id);
+        let path_len = u16::try_from(self.path_len(parent, name)).expect("PATH_MAX is lower");
+        let mut hash = self.hash(parent, name);
+        while self.kids.get(&hash).is_some_and(|&other| !self.node(other).removed) {
+            hash = hash.wrapping_add(1);
+        }
+        self.kids.insert(hash, id);
+        let earlier = std::mem::replace(&mut self.node_mut(parent).last_kid, id);
+        self.nodes.push(Node { earlier, ..Node::new(parent, name, path_len) });
         id
+    }
+
+    /// Notes that a directory whites out `name`; returns how much memory that takes, none where it did already.
+    pub(super) fn white_out(&mut self, id: NodeId, name: &[u8]) -> u64 {
+        let gone = &mut self.node_mut(id).gone;
+        let first = if gone.is_none() { OF_WHITEOUTS } else { 0 };
+        if gone.get_or_insert_default().insert(name.into()) {
+            first + OF_WHITEOUT + name.len() as u64
+        } else {
+            0
+        }
+    }
+
+    /// Whether a directory whites out `name`.
+    pub(super) fn whites_out(&self, id: NodeId, name: &[u8]) -> bool {
+        self.node(id).gone.as_ref().is_some_and(|gone| gone.contains(name))
+    }
+
+    /// Returns the names that a directory whites out.
+    pub(super) fn gone(&self, id: NodeId) -> impl Iterator<Item = &[u8]> {
+        self.node(id).gone.iter().flat_map(|gone| gone.iter()).map(|name| &**name)
     }
 
     /// Takes out a directory with all in it, and returns them, children before their parents.
     pub(super) fn remove(&mut self, top: NodeId) -> Vec<NodeId> {
-        let (parent, name) = (self.parent(top), self.node(top).name.clone());
-        self.node_mut(parent).kids.remove(&name);
         let mut removed = vec![top];
         let mut next = 0;
         while let Some(&id) = removed.get(next) {
             let node = self.node_mut(id);
             node.removed = true;
-            removed.extend(std::mem::take(&mut node.kids).into_values());
             // A layer may remove again what it made, any number of times.
-            (node.described, node.gone) = (None, BTreeSet::new());
+            (node.described, node.gone) = (None, None);
+            let mut kid = std::mem::replace(&mut node.last_kid, ROOT);
+            while kid != ROOT {
+                if self.is_there(kid) {
+                    removed.push(kid);
+                }
+                kid = self.node(kid).earlier;
+            }
             next += 1;
         }
         removed.reverse();
         removed
     }
 
-    /// Notes that `name` in `parent` is taken; returns whether it may have been before.
-    pub(super) fn take_name(&mut self, parent: NodeId, name: &[u8]) -> bool {
+    /// Notes that `name` in `parent` is taken.
+    pub(super) fn take_name(&mut self, parent: NodeId, name: &[u8]) {
         let hash = self.hash(parent, name);
-        !self.seen.insert(hash)
+        self.seen.insert(hash);
     }
 
     /// Whether `name` in `parent` may be taken, by a directory or anything else.
     pub(super) fn may_be_taken(&self, parent: NodeId, name: &[u8]) -> bool {
-        self.seen.contains(&self.hash(parent, name))
+        self.seen.may_have(self.hash(parent, name))
     }
 
     fn hash(&self, parent: NodeId, name: &[u8]) -> u64 {
@@ -181,16 +238,17 @@ impl Tree {
 }
 
 impl Node {
-    fn new(parent: NodeId, name: &[u8], path_len: usize) -> Self {
+    fn new(parent: NodeId, name: &[u8], path_len: u16) -> Self {
         Self {
             parent,
-            name: name.into(),
+            last_kid: ROOT,
+            earlier: ROOT,
             path_len,
             removed: false,
-            kids: BTreeMap::new(),
-            described: None,
             opaque: false,
-            gone: BTreeSet::new(),
+            name: name.into(),
+            described: None,
+            gone: None,
         }
     }
 }
@@ -248,8 +306,20 @@ mod tests {
         assert_eq!(tree.path_of(b, b"c"), b"a/b/c");
         assert_eq!(tree.remove(a), [b, a]);
         assert_eq!(tree.kid(ROOT, b"a"), None);
-        assert_ne!(tree.add(ROOT, b"a"), a);
+        let again = tree.add(ROOT, b"a");
+        assert_ne!(again, a);
+        assert_eq!((tree.kid(ROOT, b"a"), tree.kid(again, b"b")), (Some(again), None));
         assert_eq!(tree.ids().count(), 2);
+        let kids = [tree.add(again, b"b"), tree.add(again, b"c")];
+        assert_eq!(tree.remove(kids[0]), [kids[0]]);
+        assert_eq!(tree.remove(again), [kids[1], again]);
+    }
+
+    #[test]
+    fn a_directory_takes_as_little_memory_as_is_said() {
+        let size = size_of::<Node>() as u64;
+        // Its name's allocation, its slot in `kids` (17 bytes, half of them empty), and its view in `settle`.
+        assert!(size + 32 + 39 + 33 <= OF_DIRECTORY, "{size} for itself");
     }
 
     #[test]
@@ -257,8 +327,8 @@ mod tests {
         let mut tree = Tree::new();
         let a = tree.add(ROOT, b"a");
         assert!(!tree.may_be_taken(a, b"x"));
-        assert!(!tree.take_name(a, b"x"));
-        assert!(tree.take_name(a, b"x"));
+        tree.take_name(a, b"x");
+        assert!(tree.may_be_taken(a, b"x"));
         assert!(!tree.may_be_taken(ROOT, b"x"));
     }
 }

@@ -15,7 +15,8 @@ use super::layers::Pile;
 use super::layout::DIFF;
 use super::record::{ImageLayer, ImageRecord, LayerRecord};
 use super::{Change, Own, now, private_dir, stage};
-use crate::archive::{self, Archive};
+use crate::archive::blob::Blob;
+use crate::archive::{self, Archive, Taken};
 use crate::digest::Digest;
 use crate::layer::{self, Below, Buffers, Options, Summary, Unpacked};
 use crate::sys::CallFailed;
@@ -56,6 +57,12 @@ pub(super) struct Staged<'a> {
 }
 
 impl Staged<'_> {
+    /// Opens its blob in the archive of an image of `of` layers.
+    fn open(&self, archive: &Archive, of: usize, taken: &Taken) -> Result<Blob, Error> {
+        let failed = |source| Error::Blob { nr: self.at + 1, of, source };
+        archive.open_layer(self.blob, taken).map_err(failed)
+    }
+
     /// Returns what is to be known of it.
     pub(super) fn record(&self, chain: &[Digest], summary: &Summary) -> LayerRecord {
         LayerRecord {
@@ -180,14 +187,18 @@ impl Change<'_> {
         let mut largest_first: Vec<usize> = (0..staged.len()).collect();
         largest_first.sort_by_key(|&i| std::cmp::Reverse(staged[i].blob.size));
         let next = AtomicUsize::new(0);
+        let taken = Taken::default();
         let (send, receive) = mpsc::channel();
         thread::scope(|scope| {
             for _ in 0..AT_ONCE.min(staged.len()) {
-                let (send, next, largest_first) = (send.clone(), &next, &largest_first);
+                let (send, next, largest_first, taken) = (send.clone(), &next, &largest_first, &taken);
                 scope.spawn(move || {
                     let mut buffers = Buffers::default();
                     while let Some(&i) = largest_first.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let unpacked = self.unpack(archive, &staged[i], chain.len(), options, &mut buffers);
+                        let blob = staged[i].open(archive, chain.len(), taken);
+                        let unpacked = blob.and_then(|blob| {
+                            self.unpack(blob, &staged[i], chain.len(), options, &mut buffers)
+                        });
                         if unpacked.is_err() {
                             next.store(largest_first.len(), Ordering::Relaxed);
                         }
@@ -204,14 +215,12 @@ impl Change<'_> {
 
     fn unpack(
         &self,
-        archive: &Archive,
+        blob: Blob,
         layer: &Staged<'_>,
         of: usize,
         options: &Options,
         buffers: &mut Buffers,
     ) -> Result<Unpacked, Error> {
-        let nr = layer.at + 1;
-        let blob = archive.open_layer(layer.blob).map_err(|source| Error::Blob { nr, of, source })?;
         layer::unpack(blob, &layer.blob.diff_id, &layer.diff, &layer.dir, options, buffers)
             .map_err(|e| self.layer_failed(e, layer, of))
     }

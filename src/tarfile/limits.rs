@@ -5,8 +5,6 @@
 /// File data is not limited here: it is streamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Members in one tar.
-    pub members: u64,
     /// Bytes of the PAX records of one member, and of a GNU long name.
     pub records: u64,
     /// Bytes of the PAX records that hold for all members.
@@ -17,8 +15,7 @@ pub struct Limits {
 
 impl Limits {
     /// What no honest image comes near; the record limit is Go's (CVE-2022-2879).
-    pub const DEFAULT: Self =
-        Self { members: 16 << 20, records: 1 << 20, global_records: 16 << 10, segments: 1 << 16 };
+    pub const DEFAULT: Self = Self { records: 1 << 20, global_records: 16 << 10, segments: 1 << 16 };
 }
 
 impl Default for Limits {

@@ -23,7 +23,6 @@ pub struct Reader<R> {
     current: Vec<u8>,
     left: u64,
     padding: u64,
-    members: u64,
     ended: bool,
 }
 
@@ -47,7 +46,6 @@ impl<R: BufRead> Reader<R> {
             current: Vec::new(),
             left: 0,
             padding: 0,
-            members: 0,
             ended: false,
         }
     }
@@ -220,10 +218,6 @@ impl<R: BufRead> Reader<R> {
 
     /// Makes a member of its own header and of all that came before it.
     fn member(&mut self, header: &Header, flag: Flag) -> Result<Member, Error> {
-        self.members += 1;
-        if self.members > self.limits.members {
-            return Err(self.damaged(format!("more than {} members", self.limits.members)));
-        }
         let Pending { records: raw, name, link, some: _ } = std::mem::take(&mut self.pending);
         let own = || name.clone().unwrap_or_else(|| header.name());
         let mut records = Records::default();

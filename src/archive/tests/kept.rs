@@ -6,8 +6,12 @@ use super::*;
 
 /// Opens an archive that comes through a pipe.
 pub(super) fn arrived(bytes: Vec<u8>, spool: &Path) -> Result<Archive, Error> {
-    let files = Files::Tar(spool::index(Box::new(SmallRuns(Cursor::new(bytes))), spool)?);
-    Ok(Archive { images: images::images(&files)?, files })
+    let limits = Limits::DEFAULT;
+    let input = Box::new(SmallRuns(Cursor::new(bytes)));
+    let decoder = decode::Decoder::new(input, decode::Expected::default()).map_err(Error::reading)?;
+    let decoder = decoder.bounded(Bound::of_archive(&limits), None);
+    let files = Files::Tar(spool::index(decoder, spool, &limits)?);
+    Ok(Archive { images: images::images(&files, &limits)?, files, limits })
 }
 
 /// Gives its bytes in runs that end anywhere, as a pipe does.
@@ -40,7 +44,7 @@ fn what_came_through_a_pipe_is_hashed_already() {
     }
     let path = spool.path().join("image.tar");
     fs::write(&path, &tar).unwrap();
-    let in_place = Archive::open(&Source::Path(path), Path::new("/nonexistent")).unwrap();
+    let in_place = Archive::open(&Source::Path(path), Path::new("/nonexistent"), &Limits::DEFAULT).unwrap();
     assert_eq!(in_place.files.find("long").unwrap().unwrap().digest, None, "anybody may change it");
 }
 

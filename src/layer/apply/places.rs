@@ -4,6 +4,7 @@
 //! where that may be so, the writers are waited for first.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::sys::dir::{self, Dir, FileType};
@@ -11,17 +12,22 @@ use crate::sys::dir::{self, Dir, FileType};
 use super::Apply;
 use crate::layer::error::{Error, For, Refusal};
 use crate::layer::lower_links::Spot;
-use crate::layer::tree::{NodeId, ROOT};
+use crate::layer::tree::{NodeId, OF_DIRECTORY, ROOT};
 use crate::layer::whiteout;
 
 /// As many symbolic links as the kernel follows in one path (MAXSYMLINKS, linux/namei.h).
 const MAX_LINKS: usize = 40;
 
+/// Names and `..` on the way, those of links included: twice what a path has room for. Links that lead to and fro could make
+/// 80,000 of 6 characters.
+const MAX_STEPS: usize = 4096;
+
+/// What the path of a file that goes with its directory takes besides its bytes, until the recipe has it.
+const OF_NEWS: u64 = 40;
+
 impl Apply<'_, '_> {
     pub(super) fn make_directory(&mut self, at: &Spot, entry: &[u8]) -> Result<NodeId, Error> {
-        if self.tree.made() as u64 > self.limits.directories {
-            return Err(Error::TooMany { what: "directories", limit: self.limits.directories });
-        }
+        self.hold(OF_DIRECTORY + at.name.len() as u64).entry(entry)?;
         self.tree.fits(at.parent, &at.name).entry(entry)?;
         if whiteout::is_reserved(&at.name) {
             return Err(Refusal::Reserved(at.name.to_vec()).of(entry));
@@ -64,14 +70,25 @@ impl Apply<'_, '_> {
         self.writers.drain()?;
         for id in self.tree.remove(top) {
             let dir = self.handles.get(&self.tree, id).entry(entry)?;
-            for name in dir.names().entry(entry)? {
-                self.displaced.take(&dir, &name, || self.tree.path_of(id, &name), entry)?;
+            let told = dir.each_name(|name| match self.take_away(&dir, id, name, entry) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => ControlFlow::Break(error),
+            });
+            if let ControlFlow::Break(error) = told.entry(entry)? {
+                return Err(error);
             }
             self.handles.forget(id);
             let parent = self.handles.get(&self.tree, self.tree.parent(id)).entry(entry)?;
             parent.rmdir(self.tree.name(id)).entry(entry)?;
         }
         Ok(())
+    }
+
+    /// Takes a file out of a directory that is to be removed.
+    fn take_away(&mut self, dir: &Dir, id: NodeId, name: &[u8], entry: &[u8]) -> Result<(), Error> {
+        let path = self.tree.path_of(id, name);
+        self.hold(OF_NEWS + path.len() as u64).entry(entry)?;
+        self.displaced.take(dir, name, || path, entry)
     }
 
     /// Returns the directory at `parents`. Links of this layer are followed inside its root; what is missing, or is
@@ -109,8 +126,12 @@ impl Apply<'_, '_> {
         let mut todo: VecDeque<Box<[u8]>> = parts.iter().map(|&part| part.into()).collect();
         // What is not there yet, below `here`: made only once it is known that no `..` of a link takes it back.
         let mut missing: Vec<Box<[u8]>> = Vec::new();
-        let mut links = 0;
+        let (mut links, mut steps) = (0, 0);
         while let Some(part) = todo.pop_front() {
+            steps += 1;
+            if steps > MAX_STEPS {
+                return Err(Refusal::TooManySteps(MAX_STEPS).of(entry));
+            }
             if &*part == b".." {
                 if missing.pop().is_none() {
                     here = self.tree.parent(here);

@@ -104,9 +104,20 @@ fn names_that_are_too_long_are_refused() {
 
 #[test]
 fn more_than_the_limits_allow_is_refused() {
-    let limits = Limits { entries: 3, directories: 5, bytes: 10_000 };
-    let with = || Scene::new().with(Options { limits, ..Options::default() });
-    with().refuses("f a\nf b\nf c\nf d", "more than 3 entries");
-    with().refuses("f a/b/c/d/e/f/g", "more than 5 directories");
-    with().refuses(&format!("f a {}", "x".repeat(20_000)), "more than 10000 bytes");
+    let with = |limit, most| {
+        let limits = Limits::DEFAULT.with(limit, most);
+        Scene::new().with(Options { limits, ..Options::default() })
+    };
+    with(Limit::Entries, 3).layer("f a\nf b\nf c").refuses("f a\nf b\nf c\nf d", "more than 3 entries");
+    with(Limit::Depth, 3)
+        .layer("f a/b/c")
+        .refuses("f a/b/c/d", "entry 'a/b/c/d': more than 3 names in a path");
+    let reason = |entry| {
+        format!("entry '{entry}': more than 1K bytes of directories, whiteouts and links to remember")
+    };
+    let with = || with(Limit::Memory, 1024);
+    with().layer("f a/b/c/d/f").refuses("f a/b/c/d/e/f/g", &reason("a/b/c/d/e/f/g"));
+    with().layer("d a").refuses("f a/.wh.b\nf c/.wh.d\nf e/.wh.f", &reason("e/.wh.f"));
+    with().refuses(&format!("d {{user.a={}}} a", "x".repeat(1000)), &reason("a"));
+    with().layer("f a\nf b").refuses("h c a\nh d b\nh e a\nh f b\nh g a", &reason("g"));
 }

@@ -9,6 +9,7 @@ use crate::archive::blob::Blob;
 use crate::digest::{Digest, Hasher};
 use crate::layer::recipe::{self, Fault};
 use crate::layer::{self, Below, Buffers, Options, XattrPolicy};
+use crate::limits::Limits;
 use crate::store::error::{Error, file};
 use crate::store::layout::DIFF;
 use crate::store::record::LayerRecord;
@@ -105,7 +106,7 @@ impl Change<'_> {
         let beside = Dir::open(&path)?;
         beside.mkdir(DIFF.as_bytes(), 0o700)?;
         let wanted = beside.open_dir(DIFF.as_bytes())?;
-        let options = Options { hollow: true, xattrs: XattrPolicy::Skip, ..Options::default() };
+        let options = Options { hollow: true, xattrs: XattrPolicy::Skip, limits: Limits::NONE };
         let blob = Blob::of_file(tar).map_err(file(&path))?.hashed(layer.diff_id);
         let made = layer::unpack(blob, &layer.diff_id, &wanted, &beside, &options, buffers)
             .and_then(|unpacked| unpacked.settle(&wanted, below));

@@ -1,0 +1,40 @@
+//! `--limit`: how much is taken of what an archive holds.
+
+use std::ffi::OsString;
+
+use clap::Args;
+
+use crate::limits::{Amount, Limit, Limits, Moved};
+
+/// Limits that the user moved.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Moves {
+    /// Move a limit that no usual image meets; --help lists them
+    #[arg(long = "limit", value_name = "NAME=AMOUNT", long_help = help())]
+    moved: Vec<Moved>,
+}
+
+impl Moves {
+    /// The same as arguments of another process.
+    pub(super) fn arguments(&self) -> impl Iterator<Item = OsString> + '_ {
+        self.moved.iter().map(|Moved(limit, most)| format!("--limit={}={most}", limit.name()).into())
+    }
+
+    /// Returns all limits, moved or not.
+    pub(super) fn limits(&self) -> Limits {
+        let moved = |limits: Limits, &Moved(limit, most): &Moved| limits.with(limit, most);
+        self.moved.iter().fold(Limits::DEFAULT, moved)
+    }
+}
+
+/// Names each limit, with its default and what it bounds.
+fn help() -> String {
+    let line = |limit: Limit| {
+        let usual = Amount(limit.default()).to_string();
+        format!("\n- {}={usual}: {}", limit.name(), limit.meaning())
+    };
+    let lines = Limit::ALL.map(line).concat();
+    format!(
+        "Move a limit that no usual image meets, to an amount (K, M, G, T) or to none. They are:\n{lines}"
+    )
+}
