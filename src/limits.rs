@@ -43,7 +43,7 @@ pub enum Limit {
 
 /// More than a bound allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .limit.excess(&Amount(*.most).to_string()))]
+#[error("{}", .limit.excess(&.limit.shown(*.most)))]
 pub struct Exceeded {
     /// The bound.
     pub limit: Limit,
@@ -114,6 +114,21 @@ impl Limit {
             Self::Entries => "entries of a layer",
             Self::Depth => "names in the path of an entry",
             Self::Memory => "bytes of memory for a layer's directories, whiteouts and links below",
+        }
+    }
+
+    /// Returns an amount as it can be typed: bytes with a unit.
+    #[must_use]
+    pub fn shown(self, amount: u64) -> String {
+        match self {
+            Self::Members | Self::Ratio | Self::Entries | Self::Depth => amount.to_string(),
+            Self::ArchiveBytes
+            | Self::Json
+            | Self::Documents
+            | Self::ImageBytes
+            | Self::LayerBytes
+            | Self::RatioFrom
+            | Self::Memory => Amount(amount).to_string(),
         }
     }
 
@@ -237,9 +252,9 @@ pub fn parse_amount(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
-/// An amount as it can be typed: with the largest unit that it is a multiple of.
+/// Bytes as they can be typed: with the largest unit that it is a multiple of.
 #[derive(Debug, Clone, Copy)]
-pub struct Amount(pub u64);
+struct Amount(u64);
 
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

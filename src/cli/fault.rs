@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::loader;
 use super::print;
-use crate::limits::{Amount, Exceeded};
+use crate::limits::Exceeded;
 use crate::sys::caps::Need;
 use crate::sys::chain;
 use crate::{archive, layer, mount, store};
@@ -332,7 +332,7 @@ fn of_layer(error: &layer::Error) -> Exit {
 
 /// Says how a limit is moved.
 fn more_of(Exceeded { limit, most }: Exceeded) -> String {
-    let more = Amount(most.saturating_mul(2));
+    let more = limit.shown(most.saturating_mul(2));
     format!("`--limit {}={more}` takes twice that, of archives that you trust", limit.name())
 }
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 
-use crate::limits::{Amount, Limit, Limits, Moved};
+use crate::limits::{Limit, Limits, Moved};
 
 /// Limits that the user moved.
 #[derive(Debug, Clone, Args)]
@@ -30,7 +30,7 @@ impl Moves {
 /// Names each limit, with its default and what it bounds.
 fn help() -> String {
     let line = |limit: Limit| {
-        let usual = Amount(limit.default()).to_string();
+        let usual = limit.shown(limit.default());
         format!("\n- {}={usual}: {}", limit.name(), limit.meaning())
     };
     let lines = Limit::ALL.map(line).concat();

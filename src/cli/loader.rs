@@ -144,11 +144,8 @@ impl Loader {
     fn look(&self) -> Result<(Digest, Vec<String>), Cause> {
         let spool = env::temp_dir();
         let _confined = confine::confine(TO_READ, &Reach { writes: &[&spool], reads: &[&self.archive] });
-        let archive = Archive::open(
-            &archive::Source::Path(self.archive.clone()),
-            &spool,
-            &self.pick.moved.limits(),
-        )?;
+        let archive =
+            Archive::open(&archive::Source::Path(self.archive.clone()), &spool, &self.pick.moved.limits())?;
         let image = archive.choose(&self.pick.choice())?;
         Ok((image.id, image.names.clone()))
     }
