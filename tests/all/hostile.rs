@@ -1,4 +1,18 @@
-//! Layers that mean harm are refused with the entry named, and leave nothing behind.
+//! Archives that mean harm: refused with the entry named, and nothing left anywhere; or contained, with the right tree.
+
+// The words: headers to be spoilt, what lies outside, a table of cases and what must become of each.
+mod canary;
+mod case;
+mod raw;
+
+mod bombs; // a little that would become very much
+mod documents; // JSON that lies
+mod links; // links of both kinds, and directories that become links
+mod names; // names that lead out, or that no file can have
+mod outer; // the archive itself
+mod sizes; // sizes that lie, sparse maps, headers without end, tars that are cut
+mod steering; // what would make overlayfs do something
+mod terminal; // strings that reach a terminal
 
 use crate::support::{Scene, layer};
 

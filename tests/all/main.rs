@@ -11,8 +11,8 @@ mod archives_choice; // several images and platforms in one archive
 mod archives_damaged; // what does not match its digests, or is no archive
 
 // What the rules of layers make of tars, in the mounted tree.
-mod hostile; // what is refused, and leaves nothing
 mod confinement; // what the process may do that reads it
+mod hostile; // what means harm: names, links, sizes, bombs, documents
 mod rules_limits; // attributes and numbers that no layer may have
 mod rules_metadata; // owner, mode, times, attributes, devices, names
 mod rules_opaque; // directories that start anew
@@ -40,11 +40,18 @@ mod inspect; // the JSON that scripts written for docker read
 mod privileges; // what each verb needs, and says where it lacks it
 mod probe; // what this kernel and a filesystem can do
 
+// What is promised.
+mod security; // SECURITY.md names tests that there are
+
 /// A file that is not named above would not be compiled, and its tests would pass unseen.
 #[test]
 fn every_file_of_this_directory_is_listed() {
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/all");
-    for (root, list) in [("", include_str!("main.rs")), ("support", include_str!("support.rs"))] {
+    for (root, list) in [
+        ("", include_str!("main.rs")),
+        ("support", include_str!("support.rs")),
+        ("hostile", include_str!("hostile.rs")),
+    ] {
         for entry in std::fs::read_dir(dir.join(root)).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
             let Some(module) = name.strip_suffix(".rs").filter(|module| *module != "main") else { continue };

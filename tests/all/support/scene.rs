@@ -131,7 +131,11 @@ impl Scene {
 
     /// Runs `ovlctl` with these bytes on a pipe as its standard input.
     pub(crate) fn run_piped(&self, words: &str, input: &[u8]) -> Outcome {
-        let mut command = self.command(&words.split_whitespace().collect::<Vec<_>>());
+        self.fed(self.command(&words.split_whitespace().collect::<Vec<_>>()), input)
+    }
+
+    /// Runs a prepared command with these bytes on a pipe as its standard input.
+    pub(crate) fn fed(&self, mut command: Command, input: &[u8]) -> Outcome {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("ovlctl starts");
         let mut pipe = child.stdin.take().expect("it was asked for");
@@ -296,6 +300,16 @@ pub(crate) struct Said {
 }
 
 impl Outcome {
+    /// Returns the standard output, whatever the exit code.
+    pub(crate) fn stdout(&self) -> &str {
+        &self.said.stdout
+    }
+
+    /// Returns the standard error, whatever the exit code.
+    pub(crate) fn stderr(&self) -> &str {
+        &self.said.stderr
+    }
+
     /// Fails unless the exit code is 0.
     #[track_caller]
     pub(crate) fn succeeds(self) -> Said {
