@@ -124,7 +124,7 @@ fn open_all(form: u8, files: &[Member]) {
 }
 
 fn open(path: &Path) -> Result<Archive, Error> {
-    Archive::open(&Source::Path(path.to_owned()), Path::new(HERE))
+    Archive::open(&Source::Path(path.to_owned()), Path::new(HERE), &ovlctl::limits::Limits::DEFAULT)
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -240,7 +240,7 @@ fn look_into(archive: &Archive) {
 
 fn layers(archive: &Archive, image: &Image) {
     for layer in image.layers.iter().take(8) {
-        let blob = match archive.open_layer(layer) {
+        let blob = match archive.open_layer(layer, &ovlctl::archive::Taken::default()) {
             Ok(blob) => blob,
             Err(error) => return is_told(&error),
         };

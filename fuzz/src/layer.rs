@@ -11,7 +11,8 @@ use std::path::Path;
 
 use ovlctl::archive::Blob;
 use ovlctl::digest::Digest;
-use ovlctl::layer::{self, Below, Buffers, Error, Limits, Options, Summary, XattrPolicy, recipe};
+use ovlctl::limits::{Limit, Limits};
+use ovlctl::layer::{self, Below, Buffers, Error, Options, Summary, XattrPolicy, recipe};
 use ovlctl::sys::chain;
 use ovlctl::sys::dir::{self, Dir, FileType};
 
@@ -19,7 +20,7 @@ use crate::choices::Choices;
 use crate::jail::{self, HERE};
 use crate::make;
 
-const LIMITS: Limits = Limits { entries: 64, directories: 256, bytes: 4 << 20 };
+const LIMITS: Limits = Limits::DEFAULT.with(Limit::Entries, 64).with(Limit::Memory, 64 << 10);
 
 /// What makes a layer large enough for threads: it is zeros behind its tar's end.
 const LARGE: usize = (1 << 20) + 1;
