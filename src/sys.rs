@@ -15,8 +15,11 @@ pub mod probe;
 pub mod script;
 pub mod tree;
 
+use std::ffi::{CString, OsStr};
 use std::fmt;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::LazyLock;
 
 pub use rustix::io::Errno;
@@ -38,6 +41,14 @@ impl CallFailed {
     #[must_use]
     pub fn new(call: impl Into<String>, errno: Errno) -> Self {
         Self { call: call.into(), errno, said: String::new() }
+    }
+
+    /// Notes that `call` on the open file `fd` was answered with `errno`.
+    #[must_use]
+    pub fn on(call: &str, fd: impl AsFd, errno: Errno) -> Self {
+        let link = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
+        let path = rustix::fs::readlink(link, Vec::new()).map(CString::into_bytes).unwrap_or_default();
+        Self::new(format!("{call}({:?})", OsStr::from_bytes(&path)), errno)
     }
 
     /// Notes that `call`, made by the standard library, ended with `error`.

@@ -115,7 +115,9 @@ impl Compare<'_> {
             } else if dir::kind(&ought.stat) == FileType::RegularFile && ought.stat.st_size == is.stat.st_size
             {
                 let same = same_data(&wanted.open_file(&name)?, &found.open_file(&name)?);
-                if !same.map_err(|e| CallFailed::of_io("read", &e))? {
+                if !same.map_err(|e| {
+                    CallFailed::of_io(format!("read({:?})", String::from_utf8_lossy(&path)), &e)
+                })? {
                     (self.differs)(&path, "has other contents".to_owned());
                 }
             }

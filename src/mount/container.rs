@@ -58,9 +58,9 @@ pub enum Error {
     /// An option that was recorded, and is none.
     #[error(transparent)]
     Option(#[from] BadOption),
-    /// /proc could not be read.
-    #[error("/proc/self/mountinfo")]
-    Table(#[source] io::Error),
+    /// What is mounted could not be read.
+    #[error(transparent)]
+    Table(io::Error),
 }
 
 /// How something is to be mounted.

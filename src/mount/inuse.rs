@@ -123,17 +123,24 @@ fn unescaped(given: &Path) -> PathBuf {
 
 /// Reads the overlays of every other mount namespace.
 pub fn everywhere() -> io::Result<Vec<OverlayMount>> {
-    let mut seen = vec![fs::read_link("/proc/thread-self/ns/mnt")?];
+    let failed = |call: &'static str| move |e: io::Error| io::Error::from(CallFailed::of_io(call, &e));
+    let own = fs::read_link("/proc/thread-self/ns/mnt")
+        .map_err(failed("readlink(\"/proc/thread-self/ns/mnt\")"))?;
+    let mut seen = vec![own];
     let mut all = Vec::new();
-    for process in fs::read_dir("/proc")? {
-        let process = process?.path();
+    for process in fs::read_dir("/proc").map_err(failed("open(\"/proc\")"))? {
+        let process = process.map_err(failed("getdents64(\"/proc\")"))?.path();
         let is_process = process
             .file_name()
             .and_then(|name| name.to_str())
             .is_some_and(|name| name.parse::<u32>().is_ok());
         let namespace = if is_process { fs::read_link(process.join("ns/mnt")).ok() } else { None };
         let Some(namespace) = namespace.filter(|namespace| !seen.contains(namespace)) else { continue };
-        let Some(text) = mount::read_proc(&process.join("mountinfo"))? else { continue };
+        let Some(text) =
+            mount::read_proc(&process.join("mountinfo")).map_err(failed("read(\"/proc/PID/mountinfo\")"))?
+        else {
+            continue;
+        };
         seen.push(namespace);
         all.extend(table::parse(&text).iter().filter_map(OverlayMount::of));
     }

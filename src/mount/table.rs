@@ -8,6 +8,8 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use crate::sys::CallFailed;
+
 /// One mount, as a line of mountinfo has it (proc_pid_mountinfo(5)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
@@ -126,9 +128,13 @@ impl OverlayMount {
     }
 }
 
+/// Not /proc/self: that is the main thread, which may have another namespace.
+const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
+
 /// Reads the mounts of this thread's namespace, in the kernel's order: of two at one target the later is on top.
 pub fn mounts() -> io::Result<Vec<Mount>> {
-    Ok(parse(&std::fs::read("/proc/thread-self/mountinfo")?))
+    let text = std::fs::read(MOUNTINFO).map_err(|e| CallFailed::of_io(format!("read({MOUNTINFO:?})"), &e))?;
+    Ok(parse(&text))
 }
 
 /// Reads the overlays of this thread's namespace.

@@ -51,8 +51,8 @@ impl Filesystem {
     /// Asks which filesystem `fd` lies on.
     pub fn of(fd: impl AsFd) -> Result<Self, CallFailed> {
         let fd = fd.as_fd();
-        let kind = fs::fstatfs(fd).map_err(|e| CallFailed::new("fstatfs", e))?;
-        let vfs = fs::fstatvfs(fd).map_err(|e| CallFailed::new("fstatvfs", e))?;
+        let kind = fs::fstatfs(fd).map_err(|e| CallFailed::on("fstatfs", fd, e))?;
+        let vfs = fs::fstatvfs(fd).map_err(|e| CallFailed::on("fstatvfs", fd, e))?;
         Ok(Self {
             // The magic is a u32 that the C library keeps in a signed long.
             magic: u64::try_from(kind.f_type).unwrap_or_default(),

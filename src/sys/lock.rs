@@ -52,8 +52,8 @@ impl Lock {
     /// Takes the lock of the directory `dir`, and waits for it as [`Lock::take`] does.
     pub fn take_of(dir: &Dir, share: Share, waiting: &mut dyn FnMut(&[Holder])) -> Result<Self, CallFailed> {
         // Opened anew: a lock belongs to all copies of a handle together, and lasts as long as one of them (flock(2)).
-        let fd =
-            rustix::io::fcntl_dupfd_cloexec(dir.open_dir(b".")?, 0).map_err(|e| CallFailed::new("dup", e))?;
+        let fd = rustix::io::fcntl_dupfd_cloexec(dir.open_dir(b".")?, 0)
+            .map_err(|e| CallFailed::on("dup", dir, e))?;
         if !try_flock(&fd, share)? {
             waiting(&holders(&fd));
             flock(&fd, share)?;
@@ -63,7 +63,8 @@ impl Lock {
 
     /// Takes the lock of the file or directory `fd` if nobody has it. It lasts until both this and `fd` are dropped.
     pub fn try_take(fd: impl AsFd, share: Share) -> Result<Option<Self>, CallFailed> {
-        let fd = rustix::io::fcntl_dupfd_cloexec(fd, 0).map_err(|e| CallFailed::new("dup", e))?;
+        let fd = fd.as_fd();
+        let fd = rustix::io::fcntl_dupfd_cloexec(fd, 0).map_err(|e| CallFailed::on("dup", fd, e))?;
         Ok(try_flock(&fd, share)?.then_some(Self { _fd: fd }))
     }
 }
@@ -78,7 +79,7 @@ fn flock(fd: &OwnedFd, share: Share) -> Result<(), CallFailed> {
         Share::Shared => FlockOperation::LockShared,
         Share::Exclusive => FlockOperation::LockExclusive,
     };
-    fs::flock(fd, operation).map_err(|e| CallFailed::new("flock", e))
+    fs::flock(fd, operation).map_err(|e| CallFailed::on("flock", fd, e))
 }
 
 fn open(path: &Path) -> Result<OwnedFd, CallFailed> {
@@ -95,7 +96,7 @@ fn try_flock(fd: &OwnedFd, share: Share) -> Result<bool, CallFailed> {
     match fs::flock(fd, operation) {
         Ok(()) => Ok(true),
         Err(Errno::WOULDBLOCK) => Ok(false),
-        Err(e) => Err(CallFailed::new("flock", e)),
+        Err(e) => Err(CallFailed::on("flock", fd, e)),
     }
 }
 

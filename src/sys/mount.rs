@@ -134,7 +134,8 @@ impl Pinned {
 
 /// Returns the id of the mount that `fd` was reached by, as in mountinfo.
 pub fn mount_id(fd: impl AsFd) -> Result<u64> {
-    let call = |e| CallFailed::new("statx(STATX_MNT_ID)", e);
+    let fd = fd.as_fd();
+    let call = |e| CallFailed::on("statx", fd, e);
     let found = fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map_err(call)?;
     // Since Linux 5.8; an older kernel leaves the bit unset.
     if found.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
@@ -152,16 +153,18 @@ pub fn mount_id_of(path: &Path) -> Option<u64> {
 
 /// Takes the lock of an open directory, or says that another has it. It goes with the last handle of `fd`.
 pub fn try_lock(fd: impl AsFd) -> Result<bool> {
+    let fd = fd.as_fd();
     match fs::flock(fd, fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
         Err(Errno::WOULDBLOCK) => Ok(false),
-        Err(e) => Err(CallFailed::new("flock(LOCK_EX|LOCK_NB)", e)),
+        Err(e) => Err(CallFailed::on("flock", fd, e)),
     }
 }
 
 /// Whether the filesystem of `fd`, or the mount it was reached by, is read-only.
 pub fn is_read_only(fd: impl AsFd) -> Result<bool> {
-    let state = fs::fstatvfs(fd).map_err(|e| CallFailed::new("fstatfs", e))?;
+    let fd = fd.as_fd();
+    let state = fs::fstatvfs(fd).map_err(|e| CallFailed::on("fstatfs", fd, e))?;
     Ok(state.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
