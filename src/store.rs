@@ -20,6 +20,7 @@
 //!   empty/                      an empty directory: what an image without layers is made of
 //!   staging/                    what is being made and removed, by command; see [`stage`]
 //!   locks/                      see [`Change`]
+//!   reserve/                    room for removing where there is none; see [`reserve`]
 //! ```
 //!
 //! A layer or a container is there when its directory in `overlay2/` is; its record is written before. Everything that
@@ -37,6 +38,7 @@ pub mod load;
 pub mod prune;
 pub mod record;
 pub mod recover;
+mod reserve;
 pub mod stage;
 pub mod sync;
 pub mod usage;
@@ -50,6 +52,7 @@ use boot::{Boot, Format, State};
 pub use error::Error;
 use error::file;
 use layout::Layout;
+use reserve::Reserve;
 use stage::Stage;
 
 use crate::sys::dir::{Dir, FileType};
@@ -89,10 +92,40 @@ impl Store {
     /// Starts a change. Changes that share run side by side; an exclusive one waits for all others, and `waiting` is
     /// told whom it waits for. Makes the store where there is none.
     pub fn change(&self, share: Share, waiting: &mut dyn FnMut(&[Holder])) -> Result<Change<'_>, Error> {
+        self.begin(share, false, waiting)
+    }
+
+    /// Starts a change that gives room back: where no room is left it can be made, too.
+    pub fn change_that_frees(
+        &self,
+        share: Share,
+        waiting: &mut dyn FnMut(&[Holder]),
+    ) -> Result<Change<'_>, Error> {
+        self.begin(share, true, waiting)
+    }
+
+    fn begin(
+        &self,
+        share: Share,
+        frees: bool,
+        waiting: &mut dyn FnMut(&[Holder]),
+    ) -> Result<Change<'_>, Error> {
         self.make()?;
         let begin = |waiting: &mut dyn FnMut(&[Holder])| {
             let lock = Lock::take(&self.layout.locks().join(STORE_LOCK), share, waiting)?;
-            Ok(Change { store: self, _lock: lock, stage: Stage::new(&self.layout)? })
+            let reserve = Reserve::of(&self.layout);
+            if frees {
+                reserve.release_if_needed()?;
+            }
+            let stage = match Stage::new(&self.layout) {
+                // Of a quota the filesystem tells only now.
+                Err(e) if frees && e.is_full() => {
+                    reserve.release();
+                    Stage::new(&self.layout)?
+                }
+                stage => stage?,
+            };
+            Ok(Change { store: self, _lock: lock, stage, _reserve: reserve })
         };
         begin(waiting).map_err(|e| self.explained(e))
     }
@@ -113,17 +146,10 @@ impl Store {
 
     /// Says of a full or read-only filesystem that it is the store's.
     fn explained(&self, error: Error) -> Error {
-        let kind = if let Error::File { source, .. } = &error {
-            source.kind()
-        } else if let Error::Call(failed) = &error {
-            failed.kind()
-        } else {
-            return error;
-        };
         let root = || self.layout.root().to_owned();
-        if matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+        if error.is_full() {
             Error::NoSpace(root())
-        } else if kind == ErrorKind::ReadOnlyFilesystem {
+        } else if error.kind() == Some(ErrorKind::ReadOnlyFilesystem) {
             Error::ReadOnly(root())
         } else {
             error
@@ -170,6 +196,8 @@ pub struct Change<'a> {
     // Given up before the stage: nobody is to wait while that is deleted.
     _lock: Lock,
     stage: Stage,
+    // Made again after the stage has gone.
+    _reserve: Reserve,
 }
 
 impl Change<'_> {
@@ -270,6 +298,7 @@ fn make_folders(layout: &Layout) -> Result<(), Error> {
         layout.staging(),
         layout.locks(),
         layout.empty(),
+        layout.reserve(),
     ] {
         DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(file(path))?;
     }

@@ -357,6 +357,12 @@ fn store_hint(error: &store::Error) -> Option<String> {
         store::Error::NoSpace(_) | store::Error::NoSpaceForLayer { .. } => {
             Some("free some with `ovlctl prune`".to_owned())
         }
+        error @ (store::Error::File { .. } | store::Error::Call(_)) => {
+            error.is_full().then(|| "free some with `ovlctl prune`".to_owned())
+        }
+        store::Error::Record { source: Unreadable::Later(_), .. } => {
+            Some("use the ovlctl that made it, or a later one".to_owned())
+        }
         store::Error::Unfit { .. } | store::Error::NotAStore(_) => {
             Some("give --root a directory on ext4, xfs or btrfs".to_owned())
         }

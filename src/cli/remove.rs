@@ -70,7 +70,7 @@ fn remove(context: &Context, name: &str) -> Result<(), Fault> {
                 format!("it is a container and an image: say {} or {name}:latest", &container.id[..12]);
             return Err(Fault::new("remove", object(), Cause::Unclear(reason)));
         }
-        let change = store.change(Share::Shared, &mut waiting()).map_err(failed)?;
+        let change = store.change_that_frees(Share::Shared, &mut waiting()).map_err(failed)?;
         mount::container::remove(&change, &container.name, &mut waiting())
             .map_err(|e| Fault::new("remove", object(), e))?;
         return print::line(&format!("removed container {}", container.name));
@@ -80,7 +80,9 @@ fn remove(context: &Context, name: &str) -> Result<(), Fault> {
         mount::container::refuse_image_in_use(&store, &image.record.id)
             .map_err(|e| Fault::new("remove", object(), e))?;
     }
-    let change = store.change(Share::Exclusive, &mut waiting()).map_err(failed)?;
+    let change = store.change_that_frees(Share::Exclusive, &mut waiting()).map_err(failed)?;
+    // One that a killed command left is no reason to keep the image.
+    mount::container::forget_ephemeral(&change).map_err(|e| Fault::new("remove", object(), e))?;
     let mounted = mount::container::mounted_ids().map_err(|e| Fault::new("remove", object(), e))?;
     match change.remove_image(name, &mounted).map_err(failed)? {
         Removed::Untagged(name) => print::line(&format!("untagged {name}")),
@@ -116,7 +118,7 @@ impl Prune {
         let change = if self.dry_run {
             None
         } else {
-            Some(store.change(Share::Exclusive, &mut waiting()).map_err(failed)?)
+            Some(store.change_that_frees(Share::Exclusive, &mut waiting()).map_err(failed)?)
         };
         let mounted = mount::container::mounted_ids()
             .map_err(|e| Fault::new("prune", store.layout().root().display(), e))?;

@@ -136,6 +136,26 @@ pub enum Error {
     Call(#[from] CallFailed),
 }
 
+impl Error {
+    /// Returns what kind of error the system had, where it is the system's.
+    #[must_use]
+    pub fn kind(&self) -> Option<io::ErrorKind> {
+        if let Self::File { source, .. } = self {
+            Some(source.kind())
+        } else if let Self::Call(failed) = self {
+            Some(failed.kind())
+        } else {
+            None
+        }
+    }
+
+    /// Whether a write found no room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.kind().is_some_and(|kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+    }
+}
+
 /// Names the file of an input or output error.
 pub(super) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
     let path = path.into();

@@ -151,6 +151,12 @@ impl Layout {
         self.root.join("boot")
     }
 
+    /// Files that are deleted where there is no room to remove others.
+    #[must_use]
+    pub fn reserve(&self) -> PathBuf {
+        self.root.join("reserve")
+    }
+
     /// What this store is: its format number.
     #[must_use]
     pub fn format(&self) -> PathBuf {

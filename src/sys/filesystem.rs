@@ -43,6 +43,10 @@ pub struct Filesystem {
     magic: u64,
     /// How many bytes root may still write.
     pub free: u64,
+    /// How many bytes anybody may still write.
+    pub available: u64,
+    /// How many more files it can have; some filesystems need never say no.
+    pub free_inodes: u64,
     /// Whether it, or the mount it was reached by, cannot be written.
     pub read_only: bool,
 }
@@ -57,6 +61,9 @@ impl Filesystem {
             // The magic is a u32 that the C library keeps in a signed long.
             magic: u64::try_from(kind.f_type).unwrap_or_default(),
             free: vfs.f_bfree.saturating_mul(vfs.f_frsize),
+            available: vfs.f_bavail.saturating_mul(vfs.f_frsize),
+            // btrfs, whose inodes are as many as there is room for, says 0 of 0.
+            free_inodes: if vfs.f_files == 0 { u64::MAX } else { vfs.f_ffree },
             read_only: vfs.f_flag.contains(fs::StatVfsMountFlags::RDONLY),
         })
     }

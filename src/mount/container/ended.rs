@@ -37,7 +37,7 @@ pub fn unmount(
         mount::unmount(&mount.target, lazy)?;
         return Ok(Unmounted { target, container: None });
     };
-    let change = store.change(Share::Shared, waiting)?;
+    let change = store.change_that_frees(Share::Shared, waiting)?;
     let (mut container, own) = change.hold_container(&container.name, waiting)?;
     mount::unmount(&mount.target, lazy)?;
     let goes = remove || container.is_ephemeral();
