@@ -79,6 +79,7 @@ pub fn main() -> ExitCode {
 impl Cli {
     fn run(&self) -> Result<(), Fault> {
         crate::sys::raise_file_limit();
+        crate::sys::outlive_size_limit();
         let context = Context { root: self.root.clone() };
         sync::before(&self.verb, &context)?;
         let sweeping = self.verb.sweeping();

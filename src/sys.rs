@@ -93,6 +93,14 @@ pub fn boot_id() -> Result<String, CallFailed> {
     Ok(text.trim_end().to_owned())
 }
 
+/// Lets a write beyond the limit of file sizes (`ulimit -f`) fail as other writes do, with EFBIG: SIGXFSZ would end this
+/// process without a word. To be called before there are other threads.
+pub fn outlive_size_limit() {
+    use nix::sys::signal::{SigSet, Signal};
+    // What is blocked is not delivered (setrlimit(2)). Where that is refused, all is as it was.
+    let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
+}
+
 /// Returns the C library's sentence for `errno`, without Rust's "(os error N)".
 #[must_use]
 pub fn describe(errno: Errno) -> String {
