@@ -169,17 +169,26 @@ pub fn mount_new(
     let mounted = describe_user_upper(change, &container, &image.record)
         .and_then(|()| container_plan(change.store(), &container, &image.record, how))
         .and_then(|plan| perform_on(change.store(), &plan, &container, how));
+    container.unfinished = false;
+    let mounted = mounted.and_then(|done| recorded(change, &container, done));
     if mounted.is_err() {
-        // The container is new and was never mounted; why the mount failed is what the user needs to know.
+        // The container is new and nobody has seen it; why the mount failed is what the user needs to know.
         let _ = change.remove_container(&container, &own);
         if let Upper::At { upper, work } = &container.upper {
             let _ = ended::leave(&upper.path(), &work.path());
         }
-        return mounted;
     }
-    container.unfinished = false;
-    change.record_container(&container)?;
     mounted
+}
+
+/// Writes down what was mounted. If that fails, it is mounted no more.
+fn recorded(change: &Change<'_>, container: &ContainerRecord, done: Done) -> Result<Done, Error> {
+    let recorded = change.record_container(container);
+    if recorded.is_err() {
+        // Lazily: it is a moment old, and must not stay.
+        let _ = super::unmount(&done.target, true);
+    }
+    Ok(recorded.map(|()| done)?)
 }
 
 /// Mounts a container that is there, with its changes.
@@ -206,9 +215,9 @@ pub fn mount_again(
         container.options.push(option);
     }
     container.target = Some(StoredPath::from(done.target.as_path()));
-    change.record_container(&container)?;
+    let done = recorded(change, &container, done);
     drop(own);
-    Ok(done)
+    done
 }
 
 /// Returns the plan by which a read-only image would be mounted.
