@@ -104,6 +104,7 @@ impl Cli {
             Verb::Loader(verb) => verb.run(&context),
         };
         // Whatever became of it: a load that failed leaves most to delete.
+        let sweeping = sweeping.map(|sweeping| if done.is_ok() { sweeping } else { sweeping.unsaid() });
         let swept = sweeping.map_or(Ok(()), |sweeping| sweeping.run(&context));
         done.and(swept)
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::loader;
 use super::print;
 use crate::limits::Exceeded;
+use crate::store::record::Unreadable;
 use crate::sys::caps::Need;
 use crate::sys::chain;
 use crate::{archive, layer, mount, store};
@@ -314,6 +315,7 @@ fn of_store(error: &store::Error) -> Exit {
         | store::Error::NotAStore(_)
         | store::Error::Root { .. }
         | store::Error::File { .. }
+        | store::Error::Thread(_)
         | store::Error::Call(_) => Exit::Failed,
     }
 }
@@ -325,6 +327,8 @@ fn of_layer(error: &layer::Error) -> Exit {
         | layer::Error::Read(_)
         | layer::Error::Contents { .. }
         | layer::Error::Exceeded { .. } => Exit::Damaged,
+        layer::Error::Read(_) if error.is_unread() => Exit::Failed,
+        layer::Error::Read(_) => Exit::Damaged,
         layer::Error::Unheld { .. } => Exit::Cannot,
         layer::Error::Entry { .. } | layer::Error::Call(_) | layer::Error::Thread(..) => Exit::Failed,
     }
@@ -384,9 +388,8 @@ fn store_hint(error: &store::Error) -> Option<String> {
         | store::Error::Layer { .. }
         | store::Error::ReadOnly(_)
         | store::Error::Record { .. }
-        | store::Error::Root { .. }
-        | store::Error::File { .. }
-        | store::Error::Call(_) => None,
+        | store::Error::Thread(_)
+        | store::Error::Root { .. } => None,
     }
 }
 

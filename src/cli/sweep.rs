@@ -55,6 +55,15 @@ impl Sweeping {
         }
     }
 
+    /// The same for a command that failed: that is what the user is to be told.
+    pub(super) fn unsaid(self) -> Self {
+        match self {
+            Self::Silently | Self::Told => Self::Silently,
+            Self::Waited => Self::Waited,
+            Self::Confined => Self::Confined,
+        }
+    }
+
     pub(super) fn run(self, context: &Context) -> Result<(), Fault> {
         match self {
             Self::Confined => {

@@ -24,7 +24,7 @@ pub enum Error {
     #[error("{0}")]
     Tar(tarfile::Error),
     /// The bytes could not be read or decompressed.
-    #[error("{0}")]
+    #[error("{}{error}", if is_of_system(.0) { "the archive cannot be read: " } else { "" }, error = .0)]
     Read(io::Error),
     /// The uncompressed bytes are not those that the image names.
     #[error("contents are sha256:{}, the image says sha256:{}", .found.short(), .wanted.short())]
@@ -127,6 +127,12 @@ impl Refusal {
 }
 
 impl Error {
+    /// Whether the system could not give the layer's bytes: nothing is said about the layer.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        matches!(self, Self::Read(e) if is_of_system(e))
+    }
+
     /// Whether bytes that changed on their way could be the reason.
     pub(super) fn may_be_damage(&self) -> bool {
         match self {
@@ -156,6 +162,10 @@ impl From<Exceeded> for Error {
     fn from(exceeded: Exceeded) -> Self {
         Self::Exceeded { path: None, exceeded }
     }
+}
+
+fn is_of_system(error: &io::Error) -> bool {
+    error.raw_os_error().is_some()
 }
 
 impl From<tarfile::Error> for Error {

@@ -131,6 +131,9 @@ pub enum Error {
         #[source]
         source: layer::Error,
     },
+    /// A thread that unpacks layers could not be started.
+    #[error("a thread cannot be started")]
+    Thread(#[source] io::Error),
     /// A system call that failed.
     #[error(transparent)]
     Call(#[from] CallFailed),

@@ -192,7 +192,8 @@ impl Change<'_> {
         thread::scope(|scope| {
             for _ in 0..AT_ONCE.min(staged.len()) {
                 let (send, next, largest_first, taken) = (send.clone(), &next, &largest_first, &taken);
-                scope.spawn(move || {
+                let worker = thread::Builder::new().name("layer".to_owned());
+                let started = worker.spawn_scoped(scope, move || {
                     let mut buffers = Buffers::default();
                     while let Some(&i) = largest_first.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let blob = staged[i].open(archive, chain.len(), taken);
@@ -207,6 +208,10 @@ impl Change<'_> {
                         }
                     }
                 });
+                if let Err(e) = started {
+                    next.store(largest_first.len(), Ordering::Relaxed);
+                    return Err(Error::Thread(e));
+                }
             }
             drop(send);
             self.settle(chain, staged, &receive)
