@@ -8,7 +8,7 @@ use super::error::{Error, file};
 use super::layers::{names_in, read_record, read_sound};
 use super::layout::{IMAGE_CONFIG, IMAGE_RECORD};
 use super::record::{self, ImageRecord, Names};
-use super::{Change, Store, nearest};
+use super::{Change, Own, Store, nearest};
 use crate::archive::name;
 use crate::digest::Digest;
 
@@ -110,8 +110,26 @@ impl Store {
 }
 
 impl Change<'_> {
-    /// Puts an image into the store, whose layers are all there. One that is there already stays as it is.
-    pub(super) fn put_image(&self, image: &ImageRecord, config: &[u8]) -> Result<(), Error> {
+    /// Puts an image into the store, whose layers are all there, and makes `names` mean it; if that fails, it is not there
+    /// either. One that is there already stays as it is.
+    pub(super) fn put_image(
+        &self,
+        image: &ImageRecord,
+        config: &[u8],
+        names: &[String],
+    ) -> Result<(), Error> {
+        // Under the lock of the names, so that nobody else gives this image a name before it is taken back.
+        let own = self.own_names()?;
+        let is_new = self.place_image(image, config)?;
+        let named = self.edit_names_of(&own, |all| name_so(all, &image.id, names));
+        if named.is_err() && is_new {
+            let _ = self.stage.discard(&self.layout().image(&image.id));
+        }
+        named
+    }
+
+    /// Returns whether it was not there before.
+    fn place_image(&self, image: &ImageRecord, config: &[u8]) -> Result<bool, Error> {
         let place = self.layout().image(&image.id);
         if place.exists() {
             return Ok(());
@@ -122,25 +140,29 @@ impl Change<'_> {
         for (name, bytes) in [(IMAGE_CONFIG, config), (IMAGE_RECORD, &record::write(image))] {
             fs::write(staged.join(name), bytes).map_err(file(staged.join(name)))?;
         }
-        match fs::rename(&staged, &place) {
-            // Another command has just put the same image there.
-            Err(_) if place.exists() => Ok(()),
-            done => done.map_err(file(place)),
-        }
+        fs::rename(&staged, &place).map(|()| true).map_err(file(place))
     }
 
     /// Makes `names`, which are normal ones, mean the image `id`, whatever they meant before.
     pub fn name_image(&self, id: &Digest, names: &[String]) -> Result<(), Error> {
-        self.edit_names(|all| {
-            for name in names {
-                all.insert(name.clone(), *id);
-            }
-        })
+        self.edit_names(|all| name_so(all, id, names))
     }
 
     /// Reads, changes and writes the names, alone.
     pub(super) fn edit_names(&self, edit: impl FnOnce(&mut BTreeMap<String, Digest>)) -> Result<(), Error> {
-        let _own = self.own("names", &mut |_| {})?;
+        let own = self.own_names()?;
+        self.edit_names_of(&own, edit)
+    }
+
+    fn own_names(&self) -> Result<Own, Error> {
+        self.own("names", &mut |_| {})
+    }
+
+    fn edit_names_of(
+        &self,
+        _own: &Own,
+        edit: impl FnOnce(&mut BTreeMap<String, Digest>),
+    ) -> Result<(), Error> {
         let before = self.store.names()?;
         let mut after = before.clone();
         edit(&mut after.names);
@@ -149,4 +171,8 @@ impl Change<'_> {
         }
         self.stage.write(&self.layout().names(), &record::write(&after))
     }
+}
+
+fn name_so(all: &mut BTreeMap<String, Digest>, id: &Digest, names: &[String]) {
+    all.extend(names.iter().map(|name| (name.clone(), *id)));
 }

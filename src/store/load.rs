@@ -99,8 +99,7 @@ impl Change<'_> {
             warnings.extend(summary.left_out.sentences().iter().map(|warning| format!("{place}: {warning}")));
         }
         let record = self.describe(image, &chain, &new)?;
-        self.put_image(&record, &image.config)?;
-        self.name_image(&record.id, &image.names)?;
+        self.put_image(&record, &image.config, &image.names)?;
         Ok(Loaded { image: record, new_layers: staged.len(), warnings })
     }
 
