@@ -120,8 +120,11 @@ impl Prune {
         } else {
             Some(store.change_that_frees(Share::Exclusive, &mut waiting()).map_err(failed)?)
         };
-        let mounted = mount::container::mounted_ids()
-            .map_err(|e| Fault::new("prune", store.layout().root().display(), e))?;
+        let not_mounted = |e| Fault::new("prune", store.layout().root().display(), e);
+        if let Some(change) = &change {
+            mount::container::forget_ephemeral(change).map_err(not_mounted)?;
+        }
+        let mounted = mount::container::mounted_ids().map_err(not_mounted)?;
         let garbage = store.garbage(&mounted).map_err(failed)?;
         for image in &garbage.images {
             print::line(&format!("image {}", image.id))?;

@@ -335,13 +335,20 @@ impl Check<'_> {
         let links = self.store.layout().links();
         for link in names_in(&links)? {
             let path = links.join(&link);
-            if !path.exists() {
+            // That of a layer or container that never came is what a killed command leaves, and the next prune removes.
+            if !path.exists() && !fs::read_link(&path).is_ok_and(|target| is_to_overlay(&target)) {
                 let finding = Finding::new("store", &path.display(), "leads to nothing");
                 self.report.findings.push(finding.with(Remedy::Unlink(path)));
             }
         }
         Ok(())
     }
+}
+
+/// Whether a short name's target is one that a layer or container may have, there or not.
+fn is_to_overlay(target: &Path) -> bool {
+    let id = target.to_str().and_then(|target| target.strip_prefix("../")?.strip_suffix("/diff"));
+    id.is_some_and(|id| Digest::from_hex(id).is_ok())
 }
 
 /// Whether the symbolic link leads to the `diff` of this layer or container.

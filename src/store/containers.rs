@@ -136,8 +136,7 @@ impl Change<'_> {
         }
         inscribe(&Dir::open(&staged)?, &record::write(&container))?;
         self.record_container(&container)?;
-        fs::rename(&staged, self.layout().overlay(&container.id)).map_err(file(&staged))?;
-        self.name_link(&link, &container.id)?;
+        self.put_overlay(&staged, &link, &container.id)?;
         Ok((container, own))
     }
 

@@ -129,8 +129,7 @@ impl Change<'_> {
         // Written in place: nobody reads it before the directory is there.
         let place = self.layout().layer(&layer.chain_id);
         fs::write(&place, record::write(layer)).map_err(file(&place))?;
-        fs::rename(staged, self.layout().overlay(&id)).map_err(file(staged))?;
-        self.name_link(&link, &id)?;
+        self.put_overlay(staged, &link, &id)?;
         links.insert(0, layout::short(&link));
         *pile = Pile { top: Some(layer.chain_id), links };
         Ok(())
@@ -161,7 +160,7 @@ impl Change<'_> {
         Ok(link)
     }
 
-    /// Makes the short name of the layer `id` lead to it, where a killed command left that out.
+    /// Makes the short name of the layer `id` lead to it, where it is lost.
     pub(super) fn name_layer(&self, id: &str) -> Result<(), Error> {
         self.name_link(&read_text(&self.layout().overlay(id).join(LINK))?, id)
     }
@@ -175,14 +174,24 @@ impl Change<'_> {
         }
     }
 
-    /// Removes a layer or container: first its short name, then, by one rename, its directory.
+    /// Moves a furnished directory into place: the layer or container `id` is there. Its short name comes before it and goes
+    /// after it, so that a command killed in between leaves no more than a short name that leads nowhere.
+    pub(super) fn put_overlay(&self, staged: &Path, link: &str, id: &str) -> Result<(), Error> {
+        self.name_link(link, id)?;
+        let put = fs::rename(staged, self.layout().overlay(id)).map_err(file(staged));
+        if put.is_err() {
+            let _ = gone(&self.layout().links().join(link));
+        }
+        put
+    }
+
+    /// Removes a layer or container: by one rename its directory, then its short name.
     pub(super) fn remove_overlay(&self, id: &str) -> Result<(), Error> {
         let dir = self.layout().overlay(id);
         // What a power cut left of it may be empty, and no name.
-        if let Some(link) = read_text(&dir.join(LINK)).ok().filter(|link| is_link(link)) {
-            gone(&self.layout().links().join(link))?;
-        }
-        self.stage.discard(&dir)
+        let link = read_text(&dir.join(LINK)).ok().filter(|link| is_link(link));
+        self.stage.discard(&dir)?;
+        link.map_or(Ok(()), |link| gone(&self.layout().links().join(link)))
     }
 
     /// Removes a layer, which no image may need any more.

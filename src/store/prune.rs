@@ -148,11 +148,17 @@ impl Change<'_> {
         self.remove_unfinished()
     }
 
-    /// A record is written before its directory is put in place: a command killed in between leaves the record. Its locks
-    /// stay too; nobody else can hold one now.
+    /// A record is written, and a short name made, before its directory is put in place: a command killed in between leaves
+    /// both. Its locks stay too; nobody else can hold one now.
     pub(super) fn remove_unfinished(&self) -> Result<(), Error> {
         for name in names_in(&self.layout().locks())?.iter().filter(|name| *name != STORE_LOCK) {
             gone(&self.layout().locks().join(name))?;
+        }
+        for name in names_in(&self.layout().links())? {
+            let link = self.layout().links().join(&name);
+            if !is_there(&link)? {
+                gone(&link)?;
+            }
         }
         for name in names_in(&self.layout().layers())? {
             let id = name.strip_suffix(".json").unwrap_or(&name);
