@@ -50,7 +50,7 @@ use std::path::{Path, PathBuf};
 
 use boot::{Boot, Format, State};
 pub use error::Error;
-use error::file;
+use error::{file, is_there};
 use layout::Layout;
 use reserve::Reserve;
 use stage::Stage;
@@ -82,7 +82,7 @@ impl Store {
 
     /// Makes the store where there is none.
     pub fn make(&self) -> Result<(), Error> {
-        if self.layout.format().exists() {
+        if is_there(self.layout.format())? {
             Ok(())
         } else {
             create(&self.layout).map_err(|e| self.explained(e))
@@ -134,7 +134,7 @@ impl Store {
     /// made: then it lies in the nearest directory above that is there.
     pub fn scratch(&self) -> Result<Scratch, Error> {
         let make = || {
-            if self.layout.format().exists() {
+            if is_there(self.layout.format())? {
                 let stage = Stage::new(&self.layout)?;
                 return Ok(Scratch { directory: self.layout.root().to_owned(), in_store: true, stage });
             }
@@ -266,7 +266,7 @@ fn create(layout: &Layout) -> Result<(), Error> {
         }
         std::thread::yield_now();
     };
-    if layout.format().exists() {
+    if is_there(layout.format())? {
         return Ok(());
     }
     stage::sweep_outside(root)?;

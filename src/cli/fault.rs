@@ -324,7 +324,6 @@ fn of_layer(error: &layer::Error) -> Exit {
     match error {
         layer::Error::Refused { .. }
         | layer::Error::Tar(_)
-        | layer::Error::Read(_)
         | layer::Error::Contents { .. }
         | layer::Error::Exceeded { .. } => Exit::Damaged,
         layer::Error::Read(_) if error.is_unread() => Exit::Failed,

@@ -91,7 +91,7 @@ fn start(context: &Context) -> bool {
 
 fn now(context: &Context) -> Result<(), Fault> {
     let store = context.store()?;
-    if !store.layout().staging().exists() {
+    if matches!(store.layout().staging().try_exists(), Ok(false)) {
         return Ok(());
     }
     let mut progress = Progress::new();

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 
 use super::Store;
-use super::error::Error;
+use super::error::{Error, is_there};
 use super::layers::names_in;
 use super::layout::{self, DIFF, LINK, LINKS, LOWER, WORK};
 use super::record::{ContainerRecord, LayerRecord, Upper};
@@ -94,7 +94,7 @@ impl Store {
     pub fn check(&self) -> Result<Report, Error> {
         let mut check =
             Check { store: self, report: Report::default(), layers: BTreeMap::new(), known: BTreeSet::new() };
-        if !self.layout().format().exists() {
+        if !is_there(self.layout().format())? {
             return Ok(check.report);
         }
         check.layers()?;
@@ -240,7 +240,10 @@ impl Check<'_> {
                 Err(e) => self.found("image", &id, format!("its config cannot be read: {}", chain(&e))),
             }
             let layers: Vec<Digest> = record.layers.iter().map(|layer| layer.chain_id).collect();
-            for (nr, layer) in layers.iter().enumerate().filter(|(_, layer)| !self.store.has_layer(layer)) {
+            for (nr, layer) in layers.iter().enumerate() {
+                if self.store.has_layer(layer)? {
+                    continue;
+                }
                 let problem = format!("layer {} of {} is missing: {layer}", nr + 1, layers.len());
                 self.report.findings.push(Finding::new("image", &id, problem).with(Remedy::Unpack(*layer)));
             }

@@ -1,10 +1,9 @@
 //! Containers: writable layers with names.
 
-use std::fs;
 use std::path::PathBuf;
 
 use super::boot::State;
-use super::error::{Error, file};
+use super::error::{Error, is_there};
 use super::layers::{gone, read_record, read_records};
 use super::layout::{CONTAINER, DIFF, MERGED, WORK};
 use super::record::{self, ContainerRecord, ImageRecord, StoredPath, Upper};
@@ -47,13 +46,16 @@ pub struct NewContainer<'a> {
 impl Store {
     /// Returns all containers, in the order of their names.
     pub fn containers(&self) -> Result<Vec<ContainerRecord>, Error> {
-        let mut containers = match self.state {
+        let records = match self.state {
             State::Marked => self.readable_containers()?,
             State::Nothing | State::Sound | State::Suspect(_) | State::WithoutMarks => {
                 read_records::<ContainerRecord>(&self.layout().containers())?
             }
         };
-        containers.retain(|container| self.is_there(container));
+        let mut containers = Vec::new();
+        for container in records {
+            containers.extend(self.if_there(container)?);
+        }
         containers.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(containers)
     }
@@ -62,7 +64,7 @@ impl Store {
     pub fn container(&self, text: &str) -> Result<Option<ContainerRecord>, Error> {
         if is_name(text) {
             if let Some(record) = read_record(&self.layout().container(text))? {
-                return Ok(Some(record).filter(|container| self.is_there(container)));
+                return self.if_there(record);
             }
         }
         if text.len() < 12 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -96,8 +98,8 @@ impl Store {
         self.layout().overlay(id).join(MERGED)
     }
 
-    fn is_there(&self, container: &ContainerRecord) -> bool {
-        self.layout().overlay(&container.id).exists()
+    fn if_there(&self, container: ContainerRecord) -> Result<Option<ContainerRecord>, Error> {
+        Ok(is_there(self.layout().overlay(&container.id))?.then_some(container))
     }
 }
 

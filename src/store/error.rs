@@ -1,7 +1,7 @@
 //! What can go wrong in a store.
 
-use std::io;
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 
 use super::record::Unreadable;
 use crate::sys::CallFailed;
@@ -163,6 +163,12 @@ impl Error {
 pub(super) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
     let path = path.into();
     move |source| Error::File { path, source }
+}
+
+/// Whether something is at `path`. That it cannot be seen is an error: who took it for gone would remove what belongs to it.
+pub(super) fn is_there(path: impl AsRef<Path>) -> Result<bool, Error> {
+    let path = path.as_ref();
+    path.try_exists().map_err(file(path))
 }
 
 fn at_least(bytes: u64) -> String {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use super::boot::State;
-use super::error::{Error, file};
+use super::error::{Error, file, is_there};
 use super::layers::{names_in, read_record, read_sound};
 use super::layout::{IMAGE_CONFIG, IMAGE_RECORD};
 use super::record::{self, ImageRecord, Names};
@@ -131,8 +131,8 @@ impl Change<'_> {
     /// Returns whether it was not there before.
     fn place_image(&self, image: &ImageRecord, config: &[u8]) -> Result<bool, Error> {
         let place = self.layout().image(&image.id);
-        if place.exists() {
-            return Ok(());
+        if is_there(&place)? {
+            return Ok(false);
         }
         self.stand_again(image)?;
         let staged = self.stage.fresh();

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::error::{Error, file};
+use super::error::{Error, file, is_there};
 use super::layout::{self, DIFF, LINK, LOWER, WORK};
 use super::record::{self, LayerRecord, Unreadable};
 use super::{Change, Store};
@@ -22,15 +22,14 @@ const LINK_LEN: usize = 26;
 
 impl Store {
     /// Whether the layer is there, whole.
-    #[must_use]
-    pub fn has_layer(&self, chain_id: &Digest) -> bool {
+    pub fn has_layer(&self, chain_id: &Digest) -> Result<bool, Error> {
         let place = self.layout().overlay(&chain_id.hex());
-        place.exists() && self.state.trusts(&place)
+        Ok(is_there(&place)? && self.state.trusts(&place))
     }
 
     /// Returns what is known of a layer; `None` where there is no such layer.
     pub fn layer(&self, chain_id: &Digest) -> Result<Option<LayerRecord>, Error> {
-        if !self.has_layer(chain_id) {
+        if !self.has_layer(chain_id)? {
             return Ok(None);
         }
         let path = self.layout().layer(chain_id);
@@ -49,9 +48,8 @@ impl Store {
 
     /// Returns the ids of all layers, whatever their records hold.
     pub fn layer_ids(&self) -> Result<Vec<Digest>, Error> {
-        let mut ids = self.chain_ids()?;
-        ids.retain(|chain_id| self.has_layer(chain_id));
-        Ok(ids)
+        let is_there = |id: &Digest| self.has_layer(id).map(|is_there| is_there.then_some(*id));
+        self.chain_ids()?.iter().filter_map(|id| is_there(id).transpose()).collect()
     }
 
     /// Returns the ids of all layers that have a record; without reading it, and whether they are there or not.
@@ -90,7 +88,7 @@ impl Store {
         let path = self.layout().recipe(chain_id);
         let recipe = File::open(&path).map_err(file(&path))?;
         let path = self.layout().displaced(chain_id);
-        let displaced = if path.exists() { Some(Dir::open(&path)?) } else { None };
+        let displaced = if is_there(&path)? { Some(Dir::open(&path)?) } else { None };
         let diff = Dir::open(&self.layout().overlay(&chain_id.hex()).join(DIFF))?;
         Ok(rebuild(&recipe, displaced.as_ref(), &diff, out, wrong))
     }
@@ -139,7 +137,7 @@ impl Change<'_> {
     pub(super) fn keep_recipe(&self, staged: &Path, chain_id: &Digest) -> Result<(), Error> {
         let (recipe, displaced) = (self.layout().recipe(chain_id), self.layout().displaced(chain_id));
         fs::rename(staged.join(RECIPE), &recipe).map_err(file(&recipe))?;
-        if staged.join(DISPLACED).exists() {
+        if is_there(staged.join(DISPLACED))? {
             // A command that was killed here left one; a rename replaces files, and no full directories.
             self.stage.discard(&displaced)?;
             fs::rename(staged.join(DISPLACED), &displaced).map_err(file(&displaced))?;

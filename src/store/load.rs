@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use super::error::Error;
+use super::error::{Error, is_there};
 use super::layers::Pile;
 use super::layout::DIFF;
 use super::record::{ImageLayer, ImageRecord, LayerRecord};
@@ -113,20 +113,31 @@ impl Change<'_> {
     ) -> Result<Option<Own>, Error> {
         let lock = |chain_id: &Digest| format!("layer-{}", chain_id.hex());
         loop {
-            let Some(lowest) = chain.iter().position(|chain_id| !self.store.has_layer(chain_id)) else {
-                return Ok(None);
-            };
+            let Some(lowest) = self.lowest_missing(chain)? else { return Ok(None) };
             let own = self.own(&lock(&chain[lowest]), waiting)?;
-            let others = chain[..lowest].iter().map(lock);
-            let in_hand = others.into_iter().find(|name| self.layout().locks().join(name).exists());
+            let mut in_hand = None;
+            for name in chain[..lowest].iter().map(lock) {
+                if in_hand.is_none() && is_there(self.layout().locks().join(&name))? {
+                    in_hand = Some(name);
+                }
+            }
             // In this order: who held a lock below a moment ago has put all its layers into place since.
             if let Some(name) = in_hand {
                 drop(own);
                 drop(self.own(&name, waiting)?);
-            } else if !self.store.has_layer(&chain[lowest]) {
+            } else if !self.store.has_layer(&chain[lowest])? {
                 return Ok(Some(own));
             }
         }
+    }
+
+    fn lowest_missing(&self, chain: &[Digest]) -> Result<Option<usize>, Error> {
+        for (at, chain_id) in chain.iter().enumerate() {
+            if !self.store.has_layer(chain_id)? {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
     }
 
     /// Makes a place for each layer that the store lacks.
@@ -138,8 +149,8 @@ impl Change<'_> {
     ) -> Result<Vec<Staged<'a>>, Error> {
         let mut staged = Vec::new();
         for (at, (blob, chain_id)) in image.layers.iter().zip(chain).enumerate() {
-            if self.store.has_layer(chain_id) {
-                // Who put it there may have been killed just before it did this.
+            if self.store.has_layer(chain_id)? {
+                // It may be lost, and this costs little.
                 self.name_layer(&chain_id.hex())?;
                 continue;
             }

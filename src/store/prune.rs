@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::error::{Error, file};
+use super::error::{Error, file, is_there};
 use super::images::Image;
 use super::layers::{gone, names_in};
 use super::record::{self, ContainerRecord, ImageRecord, LayerRecord};
@@ -162,13 +162,13 @@ impl Change<'_> {
         }
         for name in names_in(&self.layout().layers())? {
             let id = name.strip_suffix(".json").unwrap_or(&name);
-            if !self.layout().overlay(id).exists() {
+            if !is_there(self.layout().overlay(id))? {
                 gone(&self.layout().layers().join(&name))?;
             }
         }
         for name in names_in(&self.layout().recipes())? {
             let id = name.split('.').next().unwrap_or_default();
-            if !self.layout().overlay(id).exists() {
+            if !is_there(self.layout().overlay(id))? {
                 self.stage.discard(&self.layout().recipes().join(&name))?;
             }
         }

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::error::{Error, file};
+use super::error::{Error, file, is_there};
 use super::layout::Layout;
 use crate::digest::hex;
 use crate::sys::dir::Dir;
@@ -137,7 +137,7 @@ impl Small {
 
 /// Whether there is something for [`sweep`] to delete.
 pub fn needs_sweep(layout: &Layout) -> Result<bool, Error> {
-    Ok(layout.staging().exists() && has_abandoned(&Dir::open(&layout.staging())?)?)
+    Ok(is_there(layout.staging())? && has_abandoned(&Dir::open(&layout.staging())?)?)
 }
 
 /// Removes what [`Stage::outside`] left in a directory that is to become a store.
@@ -159,7 +159,7 @@ pub(super) fn is_outside(name: &[u8]) -> bool {
 
 /// Whether what was removed is being deleted, or waits for it. Looks without taking a lock, for information only.
 pub fn is_deleting(layout: &Layout) -> Result<bool, Error> {
-    if !layout.staging().exists() {
+    if !is_there(layout.staging())? {
         return Ok(false);
     }
     let staging = Dir::open(&layout.staging())?;

@@ -60,12 +60,23 @@ pub fn remove(change: &Change<'_>, name: &str, waiting: &mut dyn FnMut(&[Holder]
     if is_mounted(&container)? {
         return Err(Error::MountedElsewhere);
     }
-    let dirs =
-        change.store().upper_and_work(&container).filter(|(upper, work)| upper.exists() && work.exists());
+    let dirs = dirs_there(change, &container)?;
     // Unmounted lazily it is in no table, and its last users still write to it.
     let unused = dirs.map(|(upper, work)| inuse::claim_of(&upper, &work)).transpose()?;
     drop(unused);
     drop_container(change, &container, &own)
+}
+
+/// Returns a container's upper and work directories, where it has both.
+fn dirs_there(change: &Change<'_>, container: &ContainerRecord) -> Result<Option<(PathBuf, PathBuf)>, Error> {
+    let Some((upper, work)) = change.store().upper_and_work(container) else { return Ok(None) };
+    for path in [&upper, &work] {
+        let there = path.try_exists();
+        if !there.map_err(|source| Error::Directory { path: path.clone(), source })? {
+            return Ok(None);
+        }
+    }
+    Ok(Some((upper, work)))
 }
 
 /// Whether a container is mounted anywhere, in any mount namespace, and not only in another command's copy.
@@ -125,10 +136,7 @@ pub fn forget_ephemeral(change: &Change<'_>) -> Result<(), Error> {
 
 /// Whether no overlay has a container's upper directory, one that was unmounted lazily included.
 fn is_unused(change: &Change<'_>, container: &ContainerRecord) -> Result<bool, Error> {
-    let dirs = change.store().upper_and_work(container);
-    let Some((upper, work)) = dirs.filter(|(upper, work)| upper.exists() && work.exists()) else {
-        return Ok(true);
-    };
+    let Some((upper, work)) = dirs_there(change, container)? else { return Ok(true) };
     match inuse::claim_of(&upper, &work) {
         Ok(_) => Ok(true),
         Err(mount::Error::InUse { .. }) => Ok(false),

@@ -10,7 +10,7 @@ use crate::digest::{Digest, Hasher};
 use crate::layer::recipe::{self, Fault};
 use crate::layer::{self, Below, Buffers, Options, XattrPolicy};
 use crate::limits::Limits;
-use crate::store::error::{Error, file};
+use crate::store::error::{Error, file, is_there};
 use crate::store::layout::DIFF;
 use crate::store::record::LayerRecord;
 use crate::store::{Change, private_dir};
@@ -42,14 +42,14 @@ impl Change<'_> {
                 let finding = Finding::new("layer", chain_id, problem).with(Remedy::Unpack(*chain_id));
                 found(Finding { path, ..finding });
             };
-            let is_there = self.layout().overlay(&chain_id.hex()).join(DIFF).is_dir();
-            if is_there && self.layout().recipe(chain_id).exists() && proved.insert(*chain_id) {
+            let has_tree = is_there(self.layout().overlay(&chain_id.hex()).join(DIFF))?;
+            if has_tree && is_there(self.layout().recipe(chain_id))? && proved.insert(*chain_id) {
                 match self.contents(&layer, &mut tell)? {
                     Ok(()) => self.inodes(&layer, &below, &mut buffers, &mut tell)?,
                     Err(fault) => tell(None, chain(&fault)),
                 }
             }
-            if !is_there {
+            if !has_tree {
                 return Ok(());
             }
             self.lay(&mut below, chain_id)?;

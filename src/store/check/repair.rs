@@ -104,7 +104,7 @@ impl Change<'_> {
         let (mut records, mut pile) = (Vec::new(), Pile::default());
         for (layer, summary) in staged.iter().zip(&summaries) {
             let record = layer.record(&chain, summary);
-            if self.store.has_layer(&layer.chain_id) {
+            if self.store.has_layer(&layer.chain_id)? {
                 self.replace(&layer.path, &record)?;
             } else {
                 self.keep_layer(&layer.path, &record, &mut pile)?;
