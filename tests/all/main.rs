@@ -34,6 +34,15 @@ mod mounts_again; // containers that come back, and who still uses them
 mod mounts_options; // upper directories, options, methods, numbers of layers
 mod stress; // two hundred rounds, eight at a time
 
+// What befalls it.
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+mod faults; // signals, limits, stores that go away, clocks
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+mod faults_calls; // system calls that fail
+mod full; // filesystems without room
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+mod kills; // killed at every system call
+
 // What is said.
 mod errors; // messages word for word, and exit codes
 mod inspect; // the JSON that scripts written for docker read

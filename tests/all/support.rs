@@ -1,9 +1,17 @@
 //! What the tests are written with: layers and images as values, a place to mount them, trees as text.
 
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+pub(crate) mod case;
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+pub(crate) mod cases;
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+pub(crate) mod fingerprint;
 pub(crate) mod image;
 pub(crate) mod needs;
 pub(crate) mod scene;
 pub(crate) mod tarball;
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+pub(crate) mod tracer;
 pub(crate) mod tree;
 
 pub(crate) use image::{Image, image};

@@ -39,6 +39,17 @@ pub(crate) fn has_method(method: &str) -> bool {
     }
 }
 
+/// Whether this system has a program.
+#[must_use]
+pub(crate) fn tool(name: &str) -> bool {
+    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let is_there = path.split(':').any(|dir| std::path::Path::new(dir).join(name).exists());
+    if !is_there {
+        skipped(&format!("{name} is not here"));
+    }
+    is_there
+}
+
 #[expect(
     clippy::print_stderr,
     reason = "nextest shows it: a test can say in no other way that it left something out"

@@ -50,6 +50,13 @@ impl Scene {
         Self { dir, layers: Vec::new() }
     }
 
+    /// Sets an empty scene in memory, for what would wait for a disk a thousand times.
+    pub(crate) fn in_memory() -> Self {
+        let scene = Self::new();
+        mount("tmpfs", scene.dir.path(), "tmpfs", MountFlags::empty(), None).expect("a tmpfs");
+        scene
+    }
+
     /// Puts a layer on the scene's image.
     pub(crate) fn layer(mut self, layer: Layer) -> Self {
         self.layers.push(layer);
@@ -243,11 +250,19 @@ impl Scene {
     /// Waits until the background has deleted what was removed.
     #[track_caller]
     pub(crate) fn swept(&self) {
+        assert!(self.is_swept(), "nobody deletes {:?}", self.staged());
+    }
+
+    /// The same; whether it has.
+    pub(crate) fn is_swept(&self) -> bool {
         let begun = Instant::now();
         while !self.staged().is_empty() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "nobody deletes {:?}", self.staged());
+            if begun.elapsed() > Duration::from_secs(60) {
+                return false;
+            }
             thread::sleep(Duration::from_millis(5));
         }
+        true
     }
 
     /// Returns what of the store is being made or deleted.
@@ -256,7 +271,16 @@ impl Scene {
         entries.map(|entry| entry.expect("readdir").path()).collect()
     }
 
-    fn overlays(&self) -> Vec<PathBuf> {
+    /// Unmounts all that is mounted in the scene.
+    pub(crate) fn let_go(&self) {
+        for target in self.mounts().iter().rev().filter(|target| *target != self.dir.path()) {
+            // A scene that failed may have anything here; the directory's removal tells of what stays.
+            let _ = unmount(target, UnmountFlags::DETACH);
+        }
+    }
+
+    /// Returns where overlays are mounted in the scene.
+    pub(crate) fn overlays(&self) -> Vec<PathBuf> {
         let table = fs::read_to_string("/proc/thread-self/mountinfo").expect("mountinfo");
         let overlays = table.lines().filter(|line| line.contains(" - overlay "));
         let targets = overlays.filter_map(|line| line.split(' ').nth(4)).map(unescape);
@@ -274,14 +298,13 @@ impl Drop for Scene {
             }
         }
         let left = self.overlays();
-        for target in self.mounts().iter().rev() {
-            // A scene that failed may have anything here; the directory's removal tells of what stays.
-            let _ = unmount(target, UnmountFlags::DETACH);
-        }
+        self.let_go();
         if !failed {
             assert_eq!(left, Vec::<PathBuf>::new(), "mounts that `umount --all` left");
             self.swept();
         }
+        // Where it is in memory.
+        let _ = unmount(self.dir.path(), UnmountFlags::DETACH);
     }
 }
 
@@ -308,6 +331,11 @@ impl Outcome {
     /// Returns the standard error, whatever the exit code.
     pub(crate) fn stderr(&self) -> &str {
         &self.said.stderr
+    }
+
+    /// What it said, however it ended.
+    pub(crate) fn said(self) -> Said {
+        self.said
     }
 
     /// Fails unless the exit code is 0.

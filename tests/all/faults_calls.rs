@@ -1,0 +1,345 @@
+//! Each verb with one system call after the other failing: the verb does what it was to do, or leaves all as it was; it says in one
+//! line what failed, and the store opens and is sound.
+//!
+//! SQLite is tested so. Here some calls of each verb fail; with `OVLCTL_EVERY_CALL` set, all of them.
+
+use std::process::Output;
+
+use nix::errno::Errno;
+use nix::libc;
+
+use crate::support::case::{Case, Stage, every_call, tell};
+use crate::support::cases;
+use crate::support::tracer::{Call, Happens};
+
+/// So many calls of a verb fail where not all do.
+const SAMPLE: usize = 6;
+
+/// What a filesystem is asked for: all of it may fail with EIO.
+const OF_FILES: &[i64] = &[
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_open,
+    libc::SYS_stat,
+    libc::SYS_fstat,
+    libc::SYS_lstat,
+    libc::SYS_lseek,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_access,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_ftruncate,
+    libc::SYS_getdents64,
+    libc::SYS_rename,
+    libc::SYS_mkdir,
+    libc::SYS_rmdir,
+    libc::SYS_link,
+    libc::SYS_unlink,
+    libc::SYS_symlink,
+    libc::SYS_readlink,
+    libc::SYS_chmod,
+    libc::SYS_fchmod,
+    libc::SYS_fchown,
+    libc::SYS_statfs,
+    libc::SYS_fstatfs,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_setxattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_fsetxattr,
+    libc::SYS_getxattr,
+    libc::SYS_lgetxattr,
+    libc::SYS_fgetxattr,
+    libc::SYS_llistxattr,
+    libc::SYS_flistxattr,
+    libc::SYS_openat,
+    libc::SYS_mkdirat,
+    libc::SYS_mknodat,
+    libc::SYS_fchownat,
+    libc::SYS_newfstatat,
+    libc::SYS_unlinkat,
+    libc::SYS_renameat,
+    libc::SYS_linkat,
+    libc::SYS_symlinkat,
+    libc::SYS_readlinkat,
+    libc::SYS_fchmodat,
+    libc::SYS_faccessat,
+    libc::SYS_utimensat,
+    libc::SYS_fallocate,
+    libc::SYS_syncfs,
+    libc::SYS_renameat2,
+    libc::SYS_copy_file_range,
+    libc::SYS_statx,
+    libc::SYS_open_tree,
+    libc::SYS_move_mount,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_openat2,
+    libc::SYS_flock,
+];
+
+/// What needs room.
+const OF_ROOM: &[i64] = &[
+    libc::SYS_write,
+    libc::SYS_pwrite64,
+    libc::SYS_mkdir,
+    libc::SYS_mkdirat,
+    libc::SYS_mknodat,
+    libc::SYS_symlink,
+    libc::SYS_symlinkat,
+    libc::SYS_link,
+    libc::SYS_linkat,
+    libc::SYS_rename,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_fsetxattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_ftruncate,
+    libc::SYS_copy_file_range,
+    libc::SYS_fallocate,
+];
+
+/// What makes a descriptor.
+const OF_DESCRIPTORS: &[i64] = &[
+    libc::SYS_open,
+    libc::SYS_openat,
+    libc::SYS_openat2,
+    libc::SYS_fcntl,
+    libc::SYS_open_tree,
+    libc::SYS_fsopen,
+    libc::SYS_fsmount,
+    libc::SYS_pipe2,
+    libc::SYS_socketpair,
+];
+
+const OF_THREADS: &[i64] = &[libc::SYS_clone, libc::SYS_clone3, libc::SYS_vfork];
+
+/// What a signal may interrupt (signal(7)).
+const OF_SIGNALS: &[i64] =
+    &[libc::SYS_read, libc::SYS_write, libc::SYS_open, libc::SYS_openat, libc::SYS_flock];
+
+fn is_of_room(call: &Call) -> bool {
+    // What is said needs none.
+    call.in_main
+        && OF_ROOM.contains(&call.number)
+        && !(call.number == libc::SYS_write && call.arguments[0] < 3)
+}
+
+fn is_of_descriptors(call: &Call) -> bool {
+    call.in_main && OF_DESCRIPTORS.contains(&call.number)
+}
+
+fn is_of_threads(call: &Call) -> bool {
+    call.in_main && OF_THREADS.contains(&call.number)
+}
+
+fn is_of_signals(call: &Call) -> bool {
+    call.in_main && OF_SIGNALS.contains(&call.number)
+}
+
+fn is_of_files(call: &Call) -> bool {
+    call.in_main && OF_FILES.contains(&call.number)
+}
+
+#[test]
+fn load_that_makes_the_store() {
+    fails(&cases::LOAD_THAT_MAKES_THE_STORE, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn load() {
+    fails(&cases::LOAD, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn load_from_a_pipe() {
+    fails(&cases::LOAD_FROM_A_PIPE, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn load_that_takes_a_name() {
+    fails(&cases::LOAD_THAT_TAKES_A_NAME, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn mount_of_an_image() {
+    fails(&cases::MOUNT_OF_AN_IMAGE, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn mount_of_an_archive() {
+    fails(&cases::MOUNT_OF_AN_ARCHIVE, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn mount_read_only() {
+    fails(&cases::MOUNT_READ_ONLY, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn mount_with_an_upper() {
+    fails(&cases::MOUNT_WITH_AN_UPPER, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn mount_in_the_store() {
+    fails(&cases::MOUNT_IN_THE_STORE, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn mount_of_a_container() {
+    fails(&cases::MOUNT_OF_A_CONTAINER, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn umount() {
+    fails(&cases::UMOUNT, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn umount_that_removes() {
+    fails(&cases::UMOUNT_THAT_REMOVES, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn rm_of_a_container() {
+    fails(&cases::RM_OF_A_CONTAINER, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn rm_of_an_image() {
+    fails(&cases::RM_OF_AN_IMAGE, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn rm_of_a_name() {
+    fails(&cases::RM_OF_A_NAME, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn rm_in_the_background() {
+    fails(&cases::RM_IN_THE_BACKGROUND, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn prune() {
+    fails(&cases::PRUNE, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn tag() {
+    fails(&cases::TAG, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn check_that_repairs() {
+    fails(&cases::CHECK_THAT_REPAIRS, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn check_that_proves() {
+    fails(&cases::CHECK_THAT_PROVES, Errno::EIO, is_of_files);
+}
+
+/// The verbs that do most.
+const SOME: [&Case; 2] = [&cases::MOUNT_OF_AN_ARCHIVE, &cases::RM_OF_AN_IMAGE];
+
+#[test]
+fn no_room() {
+    SOME.iter().for_each(|case| fails(case, Errno::ENOSPC, is_of_room));
+}
+
+#[test]
+fn no_room_within_the_quota() {
+    SOME.iter().for_each(|case| fails(case, Errno::EDQUOT, is_of_room));
+}
+
+#[test]
+fn read_only() {
+    SOME.iter().for_each(|case| fails(case, Errno::EROFS, is_of_room));
+}
+
+#[test]
+fn no_descriptor() {
+    SOME.iter().for_each(|case| fails(case, Errno::EMFILE, is_of_descriptors));
+}
+
+#[test]
+fn no_memory() {
+    SOME.iter().for_each(|case| fails(case, Errno::ENOMEM, is_of_files));
+}
+
+#[test]
+fn no_thread() {
+    fails(&cases::MOUNT_OF_AN_ARCHIVE, Errno::EAGAIN, is_of_threads);
+}
+
+#[test]
+fn interrupted() {
+    SOME.iter().for_each(|case| fails(case, Errno::EINTR, is_of_signals));
+}
+
+/// Lets one call of the command after the other fail.
+fn fails(case: &Case, errno: Errno, which: fn(&Call) -> bool) {
+    let stage = Stage::set(case);
+    let calls = stage.count(which);
+    let step = calls.div_ceil(if every_call() { usize::MAX } else { SAMPLE });
+    let (mut runs, mut problems) = (0, Vec::new());
+    for nth in (1..=calls + calls / 20).step_by(step) {
+        let Some((call, output)) = stage.at(nth, which, Happens::Fails(errno)) else { continue };
+        runs += 1;
+        if let Err(problem) = is_right(case, &stage, &output) {
+            problems.push(format!("call {} (number {}): {problem}\n{output:?}", call.nth, call.number));
+        }
+    }
+    stage.clear();
+    tell(&format!(
+        "{}, {errno:?}: {calls} calls, {runs} failed: {} different stores, {} wrong",
+        case.words,
+        stage.stores(),
+        problems.len()
+    ));
+    assert!(problems.is_empty(), "{}: {} of {runs}\n{}", case.words, problems.len(), problems.join("\n"));
+}
+
+/// What ends well is done, and what does not has changed nothing and says why; either way the store is sound.
+fn is_right(case: &Case, stage: &Stage<'_>, output: &Output) -> Result<(), String> {
+    let told = String::from_utf8_lossy(&output.stderr);
+    if output.status.code().is_none_or(|code| code > 6) || told.contains("panicked") {
+        return Err("a crash".to_owned());
+    }
+    let state = stage.is_sound(false)?;
+    if output.status.success() {
+        return if state == stage.done {
+            Ok(())
+        } else {
+            Err(format!("said to be done, and is not: {state:#?}"))
+        };
+    }
+    names_what_failed(&told)?;
+    let only_unsaid = told.contains("cannot write to standard output") && state == stage.done;
+    if state == stage.before || case.halves || only_unsaid {
+        Ok(())
+    } else {
+        Err(format!("failed, and did it or half: {state:#?}"))
+    }
+}
+
+/// Whether the one line of an error names a thing between what could not be done and what the system says.
+fn names_what_failed(told: &str) -> Result<(), String> {
+    let faults: Vec<&str> = told.lines().filter(|line| line.starts_with("ovlctl: ")).collect();
+    let [fault] = faults[..] else {
+        // Where the very line could not be written.
+        return if told.is_empty() { Ok(()) } else { Err(format!("{} errors are told", faults.len())) };
+    };
+    let whole = ["standard output", "no space left on ", "read-only filesystem", "problem"];
+    if fault.matches(": ").count() > 2 || whole.iter().any(|words| fault.contains(words)) {
+        Ok(())
+    } else {
+        Err("it does not say what failed".to_owned())
+    }
+}
