@@ -4,6 +4,7 @@
 
 mod check;
 mod df;
+mod diff;
 mod fault;
 mod images;
 mod inspect;
@@ -56,6 +57,7 @@ enum Verb {
     Prune(remove::Prune),
     Check(check::Check),
     Df(df::Df),
+    Diff(diff::Diff),
     Plan(mount::Plan),
     Probe(probe::Probe),
     #[command(hide = true)]
@@ -97,6 +99,7 @@ impl Cli {
             Verb::Prune(verb) => verb.run(&context),
             Verb::Check(verb) => verb.run(&context),
             Verb::Df(verb) => verb.run(&context),
+            Verb::Diff(verb) => verb.run(&context),
             Verb::Plan(verb) => verb.run(&context),
             Verb::Probe(verb) => verb.run(&context),
             Verb::Sweep(verb) => verb.run(&context),
@@ -124,6 +127,7 @@ impl Verb {
             | Self::Mounts(_)
             | Self::Inspect(_)
             | Self::Df(_)
+            | Self::Diff(_)
             | Self::Plan(_)
             | Self::Sweep(_)
             | Self::Sync(_)

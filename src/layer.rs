@@ -12,6 +12,7 @@
 mod apply;
 mod below;
 mod blocks;
+pub mod changes;
 mod compare;
 mod error;
 mod lower_links;
@@ -22,6 +23,7 @@ pub mod recipe;
 mod scout;
 mod settle;
 mod tree;
+pub mod view;
 mod whiteout;
 mod writer;
 

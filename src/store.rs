@@ -42,6 +42,7 @@ mod reserve;
 pub mod stage;
 pub mod sync;
 pub mod usage;
+pub mod views;
 
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;

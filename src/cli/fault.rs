@@ -124,6 +124,7 @@ impl From<mount::container::Error> for Cause {
             Error::Mount(error) => Self::Mount(error),
             error @ (Error::Mounted(_)
             | Error::MountedElsewhere
+            | Error::Covered(_)
             | Error::InStore(_)
             | Error::ImageGone(_)
             | Error::Directory { .. }
@@ -251,7 +252,9 @@ impl Cause {
                 mount::Class::Unsupported => Exit::Cannot,
             },
             Self::Container(
-                mount::container::Error::Mounted(_) | mount::container::Error::MountedElsewhere,
+                mount::container::Error::Mounted(_)
+                | mount::container::Error::MountedElsewhere
+                | mount::container::Error::Covered(_),
             ) => Exit::InUse,
             Self::Container(mount::container::Error::Option(_)) => Exit::Usage,
             Self::Container(_) => Exit::Failed,

@@ -54,8 +54,16 @@ pub(super) fn table<R>(columns: &[Column<R>], headings: bool, rows: &[R]) -> Res
     lines(&align(&table))
 }
 
+/// Returns a name, or a path, from a layer as a terminal may show it: escaped where it is no text.
+pub(super) fn name(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.contains(char::is_control) => text.to_owned(),
+        Ok(_) | Err(_) => bytes.escape_ascii().to_string(),
+    }
+}
+
 /// Prints lines, with one write.
-fn lines(lines: &[String]) -> Result<(), Fault> {
+pub(super) fn lines(lines: &[String]) -> Result<(), Fault> {
     let lines: Vec<String> = lines.iter().map(|line| shown(line)).collect();
     if lines.is_empty() { Ok(()) } else { line(&lines.join("\n")) }
 }

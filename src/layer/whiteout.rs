@@ -4,7 +4,7 @@
 //! Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories".
 
 use crate::sys::CallFailed;
-use crate::sys::dir::{Dir, FileType};
+use crate::sys::dir::{Dir, FileType, Xattr};
 
 use super::error::Refusal;
 
@@ -17,6 +17,13 @@ const BOOKKEEPING: &[u8] = b".wh..wh.";
 pub(super) const ASIDE: &[u8] = b".wh..wh.aside";
 
 const OPAQUE_XATTR: &[u8] = b"trusted.overlay.opaque";
+
+/// What overlayfs writes on an upper directory for itself.
+const MARK: &[u8] = b"trusted.overlay.";
+/// What becomes of an attribute of such a name that is set in the overlay itself, since Linux 6.7.
+const ESCAPED_MARK: &[u8] = b"trusted.overlay.overlay.";
+const REDIRECT_XATTR: &[u8] = b"trusted.overlay.redirect";
+const METACOPY_XATTR: &[u8] = b"trusted.overlay.metacopy";
 
 /// What an entry's last component says.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,6 +74,30 @@ pub(super) fn is_opaque(dir: &Dir) -> Result<bool, CallFailed> {
     Ok(dir.xattr_self(OPAQUE_XATTR)?.as_deref() == Some(b"y"))
 }
 
+/// Returns the name under which the layers below have the rest of a renamed directory, or of a file's contents: beside
+/// it, or, with a slash before it, from the root.
+pub(super) fn redirect(xattrs: &[Xattr]) -> Option<&[u8]> {
+    value(xattrs, REDIRECT_XATTR)
+}
+
+/// Whether a file is only metadata, and its contents are in a layer below.
+pub(super) fn is_metadata_only(xattrs: &[Xattr]) -> bool {
+    value(xattrs, METACOPY_XATTR).is_some()
+}
+
+fn value<'a>(xattrs: &'a [Xattr], wanted: &[u8]) -> Option<&'a [u8]> {
+    xattrs.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.as_slice())
+}
+
+/// Returns the attributes that an overlay shows of an inode that has these.
+pub(super) fn shown(xattrs: Vec<Xattr>) -> Vec<Xattr> {
+    let shown = |(key, value): Xattr| match key.strip_prefix(ESCAPED_MARK) {
+        Some(rest) => Some(([MARK, rest].concat(), value)),
+        None => (!key.starts_with(MARK)).then_some((key, value)),
+    };
+    xattrs.into_iter().filter_map(shown).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +117,23 @@ mod tests {
         ] {
             assert_eq!(read(name.as_bytes()), meaning, "{name}");
         }
+    }
+
+    #[test]
+    fn an_overlay_shows_no_marks_but_those_that_were_set_in_it() {
+        let xattrs = |keys: &[&str]| -> Vec<Xattr> {
+            keys.iter().map(|key| (key.as_bytes().to_vec(), b"y".to_vec())).collect()
+        };
+        let written = xattrs(&[
+            "trusted.overlay.origin",
+            "trusted.overlay.overlay.opaque",
+            "trusted.overlayed",
+            "user.overlay.opaque",
+        ]);
+        assert_eq!(
+            shown(written),
+            xattrs(&["trusted.overlay.opaque", "trusted.overlayed", "user.overlay.opaque"])
+        );
     }
 
     #[test]

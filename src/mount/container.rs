@@ -4,9 +4,11 @@
 //! mounted without one. What is mounted is always read from there, never believed from a record.
 
 mod ended;
+mod live;
 mod mounted;
 
 pub use ended::{Unmounted, forget_ephemeral, refuse_image_in_use, remove, unmount};
+pub use live::live_root;
 pub use mounted::{Mounted, all_mounts, find_mounts, mounted_ids, mounts};
 
 use std::fs::{self, DirBuilder};
@@ -41,6 +43,9 @@ pub enum Error {
     /// It is mounted where this process cannot see it.
     #[error("mounted in another mount namespace")]
     MountedElsewhere,
+    /// It is mounted, but its mount point cannot be reached.
+    #[error("mounted on {}, where something else is mounted on top of it", .0.display())]
+    Covered(PathBuf),
     /// What is mounted there, or written there, is not what the store put there.
     #[error("{} lies in the store", .0.display())]
     InStore(PathBuf),
@@ -366,7 +371,8 @@ fn describe_user_upper(
     Ok(change.describe_root(&dir, top.as_ref())?)
 }
 
-fn image_of(store: &Store, container: &ContainerRecord) -> Result<ImageRecord, Error> {
+/// Returns the image that a container stands on.
+pub fn image_of(store: &Store, container: &ContainerRecord) -> Result<ImageRecord, Error> {
     // Nothing but a power cut takes an image from below a container.
     let called = || container.image_name.clone().unwrap_or_else(|| container.image.to_string());
     store.image_record(&container.image)?.ok_or_else(|| Error::ImageGone(called()))

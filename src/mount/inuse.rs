@@ -123,6 +123,11 @@ fn unescaped(given: &Path) -> PathBuf {
 
 /// Reads the overlays of every other mount namespace.
 pub fn everywhere() -> io::Result<Vec<OverlayMount>> {
+    Ok(namespaces()?.into_iter().flat_map(|(_, overlays)| overlays).collect())
+}
+
+/// The same by namespace: the folder in /proc of a process that is in it, and its overlays.
+pub(super) fn namespaces() -> io::Result<Vec<(PathBuf, Vec<OverlayMount>)>> {
     let failed = |call: &'static str| move |e: io::Error| io::Error::from(CallFailed::of_io(call, &e));
     let own = fs::read_link("/proc/thread-self/ns/mnt")
         .map_err(failed("readlink(\"/proc/thread-self/ns/mnt\")"))?;
@@ -142,7 +147,7 @@ pub fn everywhere() -> io::Result<Vec<OverlayMount>> {
             continue;
         };
         seen.push(namespace);
-        all.extend(table::parse(&text).iter().filter_map(OverlayMount::of));
+        all.push((process, table::parse(&text).iter().filter_map(OverlayMount::of).collect()));
     }
     Ok(all)
 }

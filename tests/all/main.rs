@@ -43,6 +43,9 @@ mod full; // filesystems without room
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 mod kills; // killed at every system call
 
+// What is looked at.
+mod diff; // what a container has changed, to the last attribute
+
 // What is said.
 mod errors; // messages word for word, and exit codes
 mod inspect; // the JSON that scripts written for docker read

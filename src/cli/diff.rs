@@ -1,0 +1,221 @@
+//! `diff`: what a container has changed, and what differs between images.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::Context;
+use super::fault::{Cause, Fault};
+use super::print::{self, Column};
+use crate::layer::changes::{self, Aspect, Change, Kind};
+use crate::layer::view::{Node, Pool, View};
+use crate::mount::container;
+use crate::store::record::{ContainerRecord, StoredPath};
+use crate::store::{self, Store};
+use crate::sys::dir::{self, FileType, Stat};
+
+/// Tell what a container has changed in its image
+///
+/// As `docker diff` does: A for what was added, C for what was changed, D for what was deleted, with a C for each directory
+/// in which something was. Contents and all metadata count: owner, mode, extended attributes, times. An upper directory is
+/// walked, and nothing else; of a container whose changes are in memory, all files are compared.
+#[derive(Debug, Args)]
+pub(super) struct Diff {
+    /// A container
+    #[arg(value_name = "CONTAINER")]
+    name: String,
+    /// Sum up by directories of the root
+    #[arg(long)]
+    stat: bool,
+    /// Print JSON: one array; fields are only ever added
+    #[arg(long)]
+    json: bool,
+    /// Print only the paths
+    #[arg(short, long, conflicts_with_all = ["json", "stat"])]
+    quiet: bool,
+    /// Leave out the line of headings that --stat has
+    #[arg(long, conflicts_with = "json")]
+    no_headings: bool,
+}
+
+/// A row of `diff --json`.
+#[derive(Debug, Serialize)]
+struct ChangeRow {
+    kind: &'static str,
+    path: StoredPath,
+    /// What it is now; `null` where it is gone.
+    r#type: Option<&'static str>,
+    /// How many bytes a file has now.
+    size: Option<u64>,
+    /// What of it is another; empty for a directory of which only what is in it is.
+    what: Vec<&'static str>,
+}
+
+impl Diff {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        let store = context.store()?;
+        let failed = |cause| Fault::new("compare", format!("'{}'", self.name), cause);
+        let mut pool = Pool::default();
+        let (new, old) = container_views(&store, &self.name, &mut pool).map_err(failed)?;
+        let (new, old) = (View::new(&pool, new), View::new(&pool, old));
+        let changes = changes::changes(&new, &old).map_err(|e| failed(store::Error::Call(e).into()))?;
+        self.print(&changes)
+    }
+
+    fn print(&self, changes: &[Change]) -> Result<(), Fault> {
+        if self.stat {
+            let rows = sums(changes);
+            return if self.json { print::json(&rows) } else { print::table(SUMS, !self.no_headings, &rows) };
+        }
+        if self.json {
+            return print::json(&changes.iter().map(row).collect::<Vec<_>>());
+        }
+        let line = |change: &Change| match (self.quiet, shown(&change.path)) {
+            (true, path) => path,
+            (false, path) => format!("{} {path}", letter(change.kind)),
+        };
+        print::lines(&changes.iter().map(line).collect::<Vec<_>>())
+    }
+}
+
+/// Opens a container as it is, and the image that it stands on.
+fn container_views(store: &Store, name: &str, pool: &mut Pool) -> Result<(Vec<usize>, Vec<usize>), Cause> {
+    let container = store.container(name)?.ok_or_else(|| store.no_container(name))?;
+    let image = container::image_of(store, &container)?;
+    let old = store.open_image(&image, pool)?;
+    Ok((container_view(store, &container, &old, pool)?, old))
+}
+
+fn container_view(
+    store: &Store,
+    container: &ContainerRecord,
+    image: &[usize],
+    pool: &mut Pool,
+) -> Result<Vec<usize>, Cause> {
+    if let Some(upper) = store.open_upper(container)? {
+        let upper = pool.add(upper).map_err(store::Error::from)?;
+        return Ok([&[upper], image].concat());
+    }
+    // Nobody but the mount itself has a handle of what is in memory: what it shows is all that there is.
+    let root = container::live_root(container)?.ok_or(Cause::NotMounted)?;
+    Ok(vec![pool.add(root).map_err(store::Error::from)?])
+}
+
+/// Returns a path as `docker diff` prints it, as far as that is text.
+fn shown(path: &[u8]) -> String {
+    format!("/{}", print::name(path))
+}
+
+fn letter(kind: Kind) -> char {
+    match kind {
+        Kind::Added => 'A',
+        Kind::Changed => 'C',
+        Kind::Deleted => 'D',
+    }
+}
+
+fn row(change: &Change) -> ChangeRow {
+    let path = Path::new("/").join(OsStr::from_bytes(&change.path));
+    let now = change.now.as_ref();
+    ChangeRow {
+        kind: match change.kind {
+            Kind::Added => "added",
+            Kind::Changed => "changed",
+            Kind::Deleted => "deleted",
+        },
+        path: path.as_path().into(),
+        r#type: now.map(|(_, stat)| kind(stat)),
+        size: now.and_then(|(_, stat)| size(stat)),
+        what: change.aspects.iter().map(|aspect| word(*aspect)).collect(),
+    }
+}
+
+/// What an inode is, in a word.
+fn kind(stat: &Stat) -> &'static str {
+    match dir::kind(stat) {
+        FileType::RegularFile => "file",
+        FileType::Directory => "directory",
+        FileType::Symlink => "symlink",
+        FileType::CharacterDevice => "character device",
+        FileType::BlockDevice => "block device",
+        FileType::Fifo => "fifo",
+        FileType::Socket => "socket",
+        FileType::Unknown => "unknown",
+    }
+}
+
+fn size(stat: &Stat) -> Option<u64> {
+    (dir::kind(stat) == FileType::RegularFile).then(|| u64::try_from(stat.st_size).unwrap_or_default())
+}
+
+fn word(aspect: Aspect) -> &'static str {
+    match aspect {
+        Aspect::Type => "type",
+        Aspect::Contents => "contents",
+        Aspect::Target => "target",
+        Aspect::Device => "device",
+        Aspect::Owner => "owner",
+        Aspect::Mode => "mode",
+        Aspect::Xattrs => "xattrs",
+        Aspect::Time => "time",
+    }
+}
+
+/// A row of `diff --stat`: a name in the root, or all together.
+#[derive(Debug, Default, Serialize)]
+struct Sum {
+    path: Option<StoredPath>,
+    added: usize,
+    changed: usize,
+    deleted: usize,
+    /// How many bytes the files have that were added or changed in their contents.
+    size: u64,
+}
+
+const SUMS: &[Column<Sum>] = &[
+    Column("PATH", |sum| match &sum.path {
+        Some(path) => print::name(path.path().as_os_str().as_bytes()),
+        None => "total".to_owned(),
+    }),
+    Column("ADDED", |sum| sum.added.to_string()),
+    Column("CHANGED", |sum| sum.changed.to_string()),
+    Column("DELETED", |sum| sum.deleted.to_string()),
+    Column("SIZE", |sum| print::size(sum.size)),
+];
+
+fn sums(changes: &[Change]) -> Vec<Sum> {
+    let (mut sums, mut total) = (BTreeMap::<&[u8], Sum>::new(), Sum::default());
+    for change in changes.iter().filter(|change| !is_only_on_the_way(change)) {
+        let top = change.path.split(|&byte| byte == b'/').next().unwrap_or_default();
+        let sum = sums.entry(top).or_insert_with(|| {
+            let path = Path::new("/").join(OsStr::from_bytes(top));
+            Sum { path: Some(path.as_path().into()), ..Sum::default() }
+        });
+        for sum in [sum, &mut total] {
+            match change.kind {
+                Kind::Added => sum.added += 1,
+                Kind::Changed => sum.changed += 1,
+                Kind::Deleted => sum.deleted += 1,
+            }
+            sum.size += written(change);
+        }
+    }
+    sums.into_values().chain([total]).collect()
+}
+
+/// Whether a directory is told of only for what is in it.
+fn is_only_on_the_way(change: &Change) -> bool {
+    let is_directory = matches!(change.now, Some((Node::Directory(_), _)));
+    change.kind == Kind::Changed && is_directory && matches!(change.aspects[..], [] | [Aspect::Time])
+}
+
+/// Returns how many bytes of contents a change has brought.
+fn written(change: &Change) -> u64 {
+    let brings = change.kind == Kind::Added
+        || change.aspects.iter().any(|aspect| matches!(aspect, Aspect::Contents | Aspect::Type));
+    change.now.as_ref().filter(|_| brings).and_then(|(_, stat)| size(stat)).unwrap_or_default()
+}

@@ -1,0 +1,26 @@
+//! Images and containers, open to be looked at: their directories, as a view takes them.
+
+use super::Store;
+use super::error::Error;
+use super::record::{ContainerRecord, ImageRecord};
+use crate::layer::view::Pool;
+use crate::sys::dir::Dir;
+
+impl Store {
+    /// Opens an image's layers, uppermost first, down to one that hides all below it.
+    pub fn open_image(&self, image: &ImageRecord, pool: &mut Pool) -> Result<Vec<usize>, Error> {
+        let Some(top) = image.layers.last() else {
+            return Ok(vec![pool.add(Dir::open(&self.layout().empty())?)?]);
+        };
+        let mut stack = Vec::new();
+        for short in self.stack(&top.chain_id)? {
+            stack.push(pool.add(Dir::open(&self.diff_of(&short))?)?);
+        }
+        Ok(stack)
+    }
+
+    /// Opens what a container has changed; `None` where that is in memory.
+    pub fn open_upper(&self, container: &ContainerRecord) -> Result<Option<Dir>, Error> {
+        Ok(self.upper_and_work(container).map(|(upper, _)| Dir::open(&upper)).transpose()?)
+    }
+}
