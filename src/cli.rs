@@ -6,6 +6,7 @@ mod check;
 mod df;
 mod diff;
 mod fault;
+mod history;
 mod images;
 mod inspect;
 mod limit;
@@ -52,6 +53,7 @@ enum Verb {
     Layers(images::Layers),
     Mounts(mounts::Mounts),
     Inspect(inspect::Inspect),
+    History(history::History),
     Tag(remove::Tag),
     Rm(remove::Rm),
     Prune(remove::Prune),
@@ -94,6 +96,7 @@ impl Cli {
             Verb::Layers(verb) => verb.run(&context),
             Verb::Mounts(verb) => verb.run(&context),
             Verb::Inspect(verb) => verb.run(&context),
+            Verb::History(verb) => verb.run(&context),
             Verb::Tag(verb) => verb.run(&context),
             Verb::Rm(verb) => verb.run(&context),
             Verb::Prune(verb) => verb.run(&context),
@@ -126,6 +129,7 @@ impl Verb {
             | Self::Layers(_)
             | Self::Mounts(_)
             | Self::Inspect(_)
+            | Self::History(_)
             | Self::Df(_)
             | Self::Diff(_)
             | Self::Plan(_)

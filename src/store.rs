@@ -31,6 +31,7 @@ mod boot;
 pub mod check;
 pub mod containers;
 pub mod error;
+pub mod history;
 pub mod images;
 pub mod layers;
 pub mod layout;

@@ -62,6 +62,13 @@ pub(super) fn name(bytes: &[u8]) -> String {
     }
 }
 
+/// Returns a text from an archive in one line, as a terminal may show it.
+pub(super) fn text(text: &str) -> String {
+    let spaced = text.split(['\t', '\n', '\r']).collect::<Vec<_>>().join(" ");
+    let clean = |c: char| if c.is_control() { c.escape_default().collect() } else { vec![c] };
+    spaced.chars().flat_map(clean).collect()
+}
+
 /// Prints lines, with one write.
 pub(super) fn lines(lines: &[String]) -> Result<(), Fault> {
     let lines: Vec<String> = lines.iter().map(|line| shown(line)).collect();

@@ -74,6 +74,7 @@ pub(super) fn before(verb: &Verb, context: &Context) -> Result<(), Fault> {
         | Verb::Layers(_)
         | Verb::Mounts(_)
         | Verb::Inspect(_)
+        | Verb::History(_)
         | Verb::Diff(_)
         | Verb::Df(_)
         | Verb::Plan(_) => left_out(context),
