@@ -2,12 +2,14 @@
 //!
 //! Data goes to stdout (`print`), talk to stderr (`fault`). Nothing here decides what a layer, a store or a mount is.
 
+mod blame;
 mod check;
 mod df;
 mod diff;
 mod fault;
 mod history;
 mod images;
+mod inode;
 mod inspect;
 mod limit;
 mod load;
@@ -54,6 +56,7 @@ enum Verb {
     Mounts(mounts::Mounts),
     Inspect(inspect::Inspect),
     History(history::History),
+    Blame(blame::Blame),
     Tag(remove::Tag),
     Rm(remove::Rm),
     Prune(remove::Prune),
@@ -97,6 +100,7 @@ impl Cli {
             Verb::Mounts(verb) => verb.run(&context),
             Verb::Inspect(verb) => verb.run(&context),
             Verb::History(verb) => verb.run(&context),
+            Verb::Blame(verb) => verb.run(&context),
             Verb::Tag(verb) => verb.run(&context),
             Verb::Rm(verb) => verb.run(&context),
             Verb::Prune(verb) => verb.run(&context),
@@ -130,6 +134,7 @@ impl Verb {
             | Self::Mounts(_)
             | Self::Inspect(_)
             | Self::History(_)
+            | Self::Blame(_)
             | Self::Df(_)
             | Self::Diff(_)
             | Self::Plan(_)

@@ -22,6 +22,7 @@ mod pipeline;
 pub mod recipe;
 mod scout;
 mod settle;
+pub mod trace;
 mod tree;
 pub mod view;
 mod whiteout;

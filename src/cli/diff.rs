@@ -8,15 +8,14 @@ use std::path::Path;
 use clap::Args;
 use serde::Serialize;
 
-use super::Context;
 use super::fault::{Cause, Fault};
 use super::print::{self, Column};
+use super::{Context, inode};
 use crate::layer::changes::{self, Aspect, Change, Kind};
 use crate::layer::view::{Node, Pool, View};
 use crate::mount::container;
 use crate::store::record::{ContainerRecord, StoredPath};
 use crate::store::{self, Store};
-use crate::sys::dir::{self, FileType, Stat};
 
 /// Tell what a container has changed in its image
 ///
@@ -128,40 +127,9 @@ fn row(change: &Change) -> ChangeRow {
             Kind::Deleted => "deleted",
         },
         path: path.as_path().into(),
-        r#type: now.map(|(_, stat)| kind(stat)),
-        size: now.and_then(|(_, stat)| size(stat)),
-        what: change.aspects.iter().map(|aspect| word(*aspect)).collect(),
-    }
-}
-
-/// What an inode is, in a word.
-fn kind(stat: &Stat) -> &'static str {
-    match dir::kind(stat) {
-        FileType::RegularFile => "file",
-        FileType::Directory => "directory",
-        FileType::Symlink => "symlink",
-        FileType::CharacterDevice => "character device",
-        FileType::BlockDevice => "block device",
-        FileType::Fifo => "fifo",
-        FileType::Socket => "socket",
-        FileType::Unknown => "unknown",
-    }
-}
-
-fn size(stat: &Stat) -> Option<u64> {
-    (dir::kind(stat) == FileType::RegularFile).then(|| u64::try_from(stat.st_size).unwrap_or_default())
-}
-
-fn word(aspect: Aspect) -> &'static str {
-    match aspect {
-        Aspect::Type => "type",
-        Aspect::Contents => "contents",
-        Aspect::Target => "target",
-        Aspect::Device => "device",
-        Aspect::Owner => "owner",
-        Aspect::Mode => "mode",
-        Aspect::Xattrs => "xattrs",
-        Aspect::Time => "time",
+        r#type: now.map(|(_, stat)| inode::kind(stat)),
+        size: now.and_then(|(_, stat)| inode::size(stat)),
+        what: change.aspects.iter().map(|aspect| inode::aspect(*aspect)).collect(),
     }
 }
 
@@ -217,5 +185,5 @@ fn is_only_on_the_way(change: &Change) -> bool {
 fn written(change: &Change) -> u64 {
     let brings = change.kind == Kind::Added
         || change.aspects.iter().any(|aspect| matches!(aspect, Aspect::Contents | Aspect::Type));
-    change.now.as_ref().filter(|_| brings).and_then(|(_, stat)| size(stat)).unwrap_or_default()
+    change.now.as_ref().filter(|_| brings).and_then(|(_, stat)| inode::size(stat)).unwrap_or_default()
 }

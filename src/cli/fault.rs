@@ -66,6 +66,8 @@ pub(super) enum Cause {
     UserNamespace,
     /// Nothing is mounted there, and nothing has that name.
     NotMounted,
+    /// An image or a container has no such path; the nearest there is.
+    NoPath(Vec<u8>, Option<Vec<u8>>),
     /// What is in this archive is known only when it is loaded.
     NotLoaded(PathBuf),
     /// A check found so many things wrong, and has told them.
@@ -208,6 +210,7 @@ impl Cause {
                     .to_owned()
             }
             Self::NotMounted => "nothing of ovlctl's is mounted there".to_owned(),
+            Self::NoPath(path, _) => format!("there is no /{}", print::name(path)),
             Self::NotLoaded(_) => "its image is not in the store yet".to_owned(),
             Self::Unsound(1) => "1 problem, listed above".to_owned(),
             Self::Unsound(count) => format!("{count} problems, listed above"),
@@ -239,6 +242,7 @@ impl Cause {
             Self::Lacking(_) => Exit::Cannot,
             Self::NotPermitted(_)
             | Self::UserNamespace
+            | Self::NoPath(..)
             | Self::NotLoaded(_)
             | Self::Output(_)
             | Self::Loader(_) => Exit::Failed,
@@ -266,6 +270,9 @@ impl Cause {
             Self::NotPermitted(_) => Some("run it as root: sudo ovlctl …".to_owned()),
             Self::UserNamespace => Some("run it outside of the user namespace, as root".to_owned()),
             Self::NotMounted => Some("`ovlctl mounts` lists what is".to_owned()),
+            Self::NoPath(_, near) => {
+                near.as_ref().map(|near| format!("did you mean /{}?", print::name(near)))
+            }
             Self::NotLoaded(path) => Some(format!("ovlctl load {}", path.display())),
             Self::Usage(_) => Some("ovlctl --help".to_owned()),
             Self::Told(told) => told.hint.clone(),

@@ -75,6 +75,7 @@ pub(super) fn before(verb: &Verb, context: &Context) -> Result<(), Fault> {
         | Verb::Mounts(_)
         | Verb::Inspect(_)
         | Verb::History(_)
+        | Verb::Blame(_)
         | Verb::Diff(_)
         | Verb::Df(_)
         | Verb::Plan(_) => left_out(context),

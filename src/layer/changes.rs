@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use crate::sys::dir::{self, Dir, FileType, Stat};
+use crate::sys::dir::{self, FileType, Stat};
 use crate::sys::{CallFailed, Errno};
 
 use super::view::{Node, Place, View, join};
@@ -140,13 +140,7 @@ impl Compare<'_> {
             }
             (Node::Other { .. }, Node::Directory(_)) => self.changed(path, is, stat, vec![Aspect::Type]),
             (Node::Other { at, data }, Node::Other { at: at_before, data: data_before }) => {
-                if at == at_before {
-                    return Ok(());
-                }
-                let mut aspects = self.metadata(at, at_before)?;
-                if !aspects.contains(&Aspect::Type) && data != data_before && !self.same(data, data_before)? {
-                    aspects.insert(0, Aspect::Contents);
-                }
+                let aspects = aspects(self.new, (at, data), self.old, (at_before, data_before))?;
                 if !aspects.is_empty() {
                     self.changed(path, is, stat, aspects);
                 }
@@ -169,50 +163,65 @@ impl Compare<'_> {
         self.changes.insert(nr, Change { kind: Kind::Changed, path: path.to_owned(), aspects, now });
     }
 
-    /// Returns what of two inodes is another, contents of files aside.
     fn metadata(&self, is: &Place, was: &Place) -> Result<Vec<Aspect>, CallFailed> {
-        if is == was {
-            return Ok(Vec::new());
-        }
-        let (Some(now), Some(then)) = (self.new.stat(is)?, self.old.stat(was)?) else {
-            return Ok(Vec::new());
-        };
-        let kind = dir::kind(&now);
-        if kind != dir::kind(&then) {
-            return Ok(vec![Aspect::Type]);
-        }
-        let is_device = matches!(kind, FileType::CharacterDevice | FileType::BlockDevice);
-        let is_link = kind == FileType::Symlink;
-        let mut aspects = Vec::new();
-        let mut note = |differs: bool, aspect| aspects.extend(differs.then_some(aspect));
-        note(is_link && link(self.new, is)? != link(self.old, was)?, Aspect::Target);
-        note(is_device && now.st_rdev != then.st_rdev, Aspect::Device);
-        note((now.st_uid, now.st_gid) != (then.st_uid, then.st_gid), Aspect::Owner);
-        note(!is_link && now.st_mode != then.st_mode, Aspect::Mode);
-        note(xattrs(self.new, is)? != xattrs(self.old, was)?, Aspect::Xattrs);
-        let time = |stat: &Stat| (stat.st_mtime, stat.st_mtime_nsec);
-        note(time(&now) != time(&then), Aspect::Time);
-        Ok(aspects)
-    }
-
-    /// Whether two places hold the same contents; so do two that are no files.
-    fn same(&self, is: &Place, was: &Place) -> Result<bool, CallFailed> {
-        let ((now, name), (then, name_before)) = (self.new.parent(is)?, self.old.parent(was)?);
-        let (Some(stat), Some(before)) = (now.stat(name)?, then.stat(name_before)?) else { return Ok(true) };
-        if dir::kind(&stat) != FileType::RegularFile {
-            return Ok(true);
-        }
-        if stat.st_size != before.st_size {
-            return Ok(false);
-        }
-        let (now, then) = (now.open_file(name)?, then.open_file(name_before)?);
-        same_bytes(&now, &then).map_err(|e| CallFailed::of_io("read", &e))
+        metadata(self.new, is, self.old, was)
     }
 }
 
-fn link(view: &View<'_>, at: &Place) -> Result<Vec<u8>, CallFailed> {
-    let (dir, name): (Dir, _) = view.parent(at)?;
-    dir.read_link(name)
+/// Returns what is another of two inodes, each of which has its metadata and its contents somewhere.
+pub(super) fn aspects(
+    new: &View<'_>,
+    (is, data): (&Place, &Place),
+    old: &View<'_>,
+    (was, data_before): (&Place, &Place),
+) -> Result<Vec<Aspect>, CallFailed> {
+    if is == was {
+        return Ok(Vec::new());
+    }
+    let mut aspects = metadata(new, is, old, was)?;
+    let other = !aspects.contains(&Aspect::Type) && data != data_before;
+    if other && !same(new, data, old, data_before)? {
+        aspects.insert(0, Aspect::Contents);
+    }
+    Ok(aspects)
+}
+
+/// Returns what of two inodes is another, contents of files aside.
+fn metadata(new: &View<'_>, is: &Place, old: &View<'_>, was: &Place) -> Result<Vec<Aspect>, CallFailed> {
+    if is == was {
+        return Ok(Vec::new());
+    }
+    let (Some(now), Some(then)) = (new.stat(is)?, old.stat(was)?) else { return Ok(Vec::new()) };
+    let kind = dir::kind(&now);
+    if kind != dir::kind(&then) {
+        return Ok(vec![Aspect::Type]);
+    }
+    let is_device = matches!(kind, FileType::CharacterDevice | FileType::BlockDevice);
+    let is_link = kind == FileType::Symlink;
+    let mut aspects = Vec::new();
+    let mut note = |differs: bool, aspect| aspects.extend(differs.then_some(aspect));
+    note(is_link && new.link(is, &now)? != old.link(was, &then)?, Aspect::Target);
+    note(is_device && now.st_rdev != then.st_rdev, Aspect::Device);
+    note((now.st_uid, now.st_gid) != (then.st_uid, then.st_gid), Aspect::Owner);
+    note(!is_link && now.st_mode != then.st_mode, Aspect::Mode);
+    note(xattrs(new, is)? != xattrs(old, was)?, Aspect::Xattrs);
+    let time = |stat: &Stat| (stat.st_mtime, stat.st_mtime_nsec);
+    note(time(&now) != time(&then), Aspect::Time);
+    Ok(aspects)
+}
+
+/// Whether two places hold the same contents; so do two that are no files.
+fn same(new: &View<'_>, is: &Place, old: &View<'_>, was: &Place) -> Result<bool, CallFailed> {
+    let ((now, name), (then, name_before)) = (new.parent(is)?, old.parent(was)?);
+    let (Some(stat), Some(before)) = (now.stat(name)?, then.stat(name_before)?) else { return Ok(true) };
+    if dir::kind(&stat) != FileType::RegularFile {
+        return Ok(true);
+    }
+    if stat.st_size != before.st_size {
+        return Ok(false);
+    }
+    let (now, then) = (now.open_file(name)?, then.open_file(name_before)?);
+    same_bytes(&now, &then).map_err(|e| CallFailed::of_io("read", &e))
 }
 
 /// Returns the attributes that are an inode's own, and no host's.

@@ -33,6 +33,31 @@ impl Pool {
     }
 }
 
+/// Returns the name in the directory above `path` that a slip of the fingers may have meant.
+pub fn nearest(view: &View<'_>, path: &[u8]) -> Result<Option<Vec<u8>>, CallFailed> {
+    let (above, name) = match path.iter().rposition(|&byte| byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (&b""[..], path),
+    };
+    let mut places = view.root();
+    for part in above.split(|&byte| byte == b'/').filter(|part| !part.is_empty()) {
+        match view.child(&places, part)? {
+            Some(Node::Directory(merged)) => places = merged,
+            Some(Node::Other { .. }) | None => return Ok(None),
+        }
+    }
+    let distance = |other: &[u8]| strsim::generic_damerau_levenshtein(name, other);
+    let mut near = None;
+    for other in view.names(&places)? {
+        let apart = distance(&other);
+        let nearer = near.as_ref().is_none_or(|(nearest, _)| apart < *nearest);
+        if nearer && apart <= name.len().div_ceil(3) && view.child(&places, &other)?.is_some() {
+            near = Some((apart, join(above, &other)));
+        }
+    }
+    Ok(near.map(|(_, path)| path))
+}
+
 /// Where something lies: in which directory of the pool, and at which path in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -85,11 +110,12 @@ pub struct View<'a> {
     stack: Vec<usize>,
 }
 
-/// A directory of the stack that has a name, and whether the search ends with it.
-struct Found {
-    stat: Stat,
-    xattrs: Vec<Xattr>,
-    opaque: bool,
+/// What a directory of the stack has at a path.
+pub(super) struct Found {
+    pub(super) stat: Stat,
+    pub(super) xattrs: Vec<Xattr>,
+    /// Whether it hides all that lies below.
+    pub(super) opaque: bool,
 }
 
 impl<'a> View<'a> {
@@ -192,7 +218,7 @@ impl<'a> View<'a> {
         Ok(passage)
     }
 
-    fn found(&self, at: &Place) -> Result<Option<Found>, CallFailed> {
+    pub(super) fn found(&self, at: &Place) -> Result<Option<Found>, CallFailed> {
         let Some(stat) = self.stat(at)? else { return Ok(None) };
         Ok(match dir::kind(&stat) {
             FileType::Directory if self.is_covered(at, &stat) => {
@@ -233,6 +259,15 @@ impl<'a> View<'a> {
             (dir, b"") => dir.xattrs_self(),
             (dir, name) => dir.xattrs(name),
         }
+    }
+
+    /// Returns where the symbolic link at a place leads; nothing where `stat` is none's.
+    pub(super) fn link(&self, at: &Place, stat: &Stat) -> Result<Vec<u8>, CallFailed> {
+        if dir::kind(stat) != FileType::Symlink {
+            return Ok(Vec::new());
+        }
+        let (dir, name) = self.parent(at)?;
+        dir.read_link(name)
     }
 
     /// Opens the directory that a place is in, and returns the last component of its path.

@@ -2,7 +2,8 @@
 
 use super::Store;
 use super::error::Error;
-use super::record::{ContainerRecord, ImageRecord};
+use super::layout::DIFF;
+use super::record::{ContainerRecord, ImageLayer, ImageRecord};
 use crate::layer::view::Pool;
 use crate::sys::dir::Dir;
 
@@ -17,6 +18,14 @@ impl Store {
             stack.push(pool.add(Dir::open(&self.diff_of(&short))?)?);
         }
         Ok(stack)
+    }
+
+    /// Opens all of an image's layers, uppermost first, those too that nothing shows.
+    pub fn open_layers(&self, image: &ImageRecord, pool: &mut Pool) -> Result<Vec<usize>, Error> {
+        let open = |layer: &ImageLayer| {
+            Ok(pool.add(Dir::open(&self.layout().overlay(&layer.chain_id.hex()).join(DIFF))?)?)
+        };
+        image.layers.iter().rev().map(open).collect()
     }
 
     /// Opens what a container has changed; `None` where that is in memory.

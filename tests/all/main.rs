@@ -44,6 +44,7 @@ mod full; // filesystems without room
 mod kills; // killed at every system call
 
 // What is looked at.
+mod blame; // which layer a path comes from
 mod history; // how an image was made
 mod diff; // what a container has changed, to the last attribute
 
