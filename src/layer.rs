@@ -17,6 +17,7 @@ mod compare;
 mod error;
 mod lower_links;
 mod meta;
+pub mod pack;
 mod path;
 mod pipeline;
 pub mod recipe;

@@ -11,6 +11,7 @@ mod pax;
 mod reader;
 mod sparse;
 mod stream;
+mod writer;
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ mod tests;
 pub use error::Error;
 pub use limits::Limits;
 pub use reader::Reader;
+pub use writer::Writer;
 
 /// One member of a tar: everything its headers say.
 #[derive(Debug, Clone, PartialEq, Eq)]

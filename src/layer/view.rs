@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use crate::sys::dir::inside::{Found, Last};
 use crate::sys::dir::{self, Dir, FileType, Stat, Xattr};
 use crate::sys::{CallFailed, Errno};
 
@@ -111,7 +112,7 @@ pub struct View<'a> {
 }
 
 /// What a directory of the stack has at a path.
-pub(super) struct Found {
+pub(super) struct Had {
     pub(super) stat: Stat,
     pub(super) xattrs: Vec<Xattr>,
     /// Whether it hides all that lies below.
@@ -218,23 +219,23 @@ impl<'a> View<'a> {
         Ok(passage)
     }
 
-    pub(super) fn found(&self, at: &Place) -> Result<Option<Found>, CallFailed> {
+    pub(super) fn found(&self, at: &Place) -> Result<Option<Had>, CallFailed> {
         let Some(stat) = self.stat(at)? else { return Ok(None) };
         Ok(match dir::kind(&stat) {
             FileType::Directory if self.is_covered(at, &stat) => {
-                Some(Found { stat, xattrs: Vec::new(), opaque: true })
+                Some(Had { stat, xattrs: Vec::new(), opaque: true })
             }
             FileType::Directory => {
                 let dir = self.open_dir(at)?;
-                Some(Found { stat, xattrs: dir.xattrs_self()?, opaque: whiteout::is_opaque(&dir)? })
+                Some(Had { stat, xattrs: dir.xattrs_self()?, opaque: whiteout::is_opaque(&dir)? })
             }
-            FileType::RegularFile => Some(Found { stat, xattrs: self.xattrs(at)?, opaque: false }),
+            FileType::RegularFile => Some(Had { stat, xattrs: self.xattrs(at)?, opaque: false }),
             FileType::Symlink
             | FileType::Fifo
             | FileType::Socket
             | FileType::CharacterDevice
             | FileType::BlockDevice
-            | FileType::Unknown => Some(Found { stat, xattrs: Vec::new(), opaque: false }),
+            | FileType::Unknown => Some(Had { stat, xattrs: Vec::new(), opaque: false }),
         })
     }
 
@@ -268,6 +269,12 @@ impl<'a> View<'a> {
         }
         let (dir, name) = self.parent(at)?;
         dir.read_link(name)
+    }
+
+    /// Finds what lies at a place; `None` where nothing does any more.
+    pub(super) fn find(&self, at: &Place) -> Result<Option<Found>, CallFailed> {
+        let (dir, name) = self.parent(at)?;
+        dir.find(name, Last::Kept)
     }
 
     /// Opens the directory that a place is in, and returns the last component of its path.

@@ -98,6 +98,17 @@ pub(super) fn shown(xattrs: Vec<Xattr>) -> Vec<Xattr> {
     xattrs.into_iter().filter_map(shown).collect()
 }
 
+/// Returns the path by which a layer's tar removes `path`.
+pub(super) fn removing(path: &[u8]) -> Vec<u8> {
+    let at = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+    [&path[..at], PREFIX, &path[at..]].concat()
+}
+
+/// Whether a path would mean something else in a layer's tar.
+pub(super) fn means_other(path: &[u8]) -> bool {
+    path.split(|&byte| byte == b'/').any(|part| part.starts_with(PREFIX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +128,13 @@ mod tests {
         ] {
             assert_eq!(read(name.as_bytes()), meaning, "{name}");
         }
+    }
+
+    #[test]
+    fn what_removes_a_path_lies_beside_it() {
+        assert_eq!(removing(b"etc/motd"), b"etc/.wh.motd");
+        assert_eq!(removing(b"motd"), b".wh.motd");
+        assert!(means_other(b"a/.wh.b/c") && !means_other(b"a/b.wh.c"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use super::CallFailed;
 
+pub mod inside;
 mod names;
 
 pub use rustix::fs::{FileType, Stat};

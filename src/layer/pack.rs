@@ -1,0 +1,174 @@
+//! Inodes become the members of a tar: the other way round than the rest of this stage.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use crate::sys::CallFailed;
+use crate::sys::dir::inside::{Found, Last};
+use crate::sys::dir::{self, FileType, Stat};
+use crate::tarfile::{Kind, Member, Time, Writer};
+
+use super::changes::Change;
+use super::meta::Meta;
+use super::view::{Node, View, join};
+use super::whiteout;
+
+/// Why a tar could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What is to go into it could not be read.
+    #[error(transparent)]
+    Call(#[from] CallFailed),
+    /// It could not be written, or a file changed while it was read.
+    #[error("entry '{}'", path.escape_ascii())]
+    Member {
+        /// Its path.
+        path: Vec<u8>,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Whether nobody reads the tar any more.
+    #[must_use]
+    pub fn is_unwanted(&self) -> bool {
+        matches!(self, Self::Member { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// What no tar of a layer can hold: the path, and why.
+pub type LeftOut = Vec<(Vec<u8>, &'static str)>;
+
+/// Writes `changes`, as they are in `view`, as the tar of a layer: what is new or another, whole, and a whiteout for what is
+/// gone. Returns what it cannot hold.
+pub fn layer(changes: &[Change], view: &View<'_>, out: impl Write) -> Result<LeftOut, Error> {
+    let mut packer = Packer::new(out);
+    for change in changes {
+        let Some((node, _)) = &change.now else {
+            packer.remove(&change.path)?;
+            continue;
+        };
+        if whiteout::means_other(&change.path) {
+            packer.left_out.push((change.path.clone(), "its name would remove another"));
+            continue;
+        }
+        let (at, data) = match node {
+            Node::Directory(places) => (view.find(&places[0])?, None),
+            Node::Other { at, data } if at != data => (view.find(at)?, view.find(data)?),
+            Node::Other { at, .. } => (view.find(at)?, None),
+        };
+        if let Some(at) = at {
+            packer.add(&change.path, &at, data.as_ref())?;
+        }
+    }
+    packer.finish()
+}
+
+/// Writes `found` and all below it as a tar, in which it is called `name`. What is mounted on a directory is left out.
+pub fn tree(found: &Found, name: &[u8], out: impl Write) -> Result<LeftOut, Error> {
+    let mut packer = Packer::new(out);
+    packer.add(name, found, None)?;
+    let mut todo = Vec::new();
+    if dir::kind(&found.stat()?) == FileType::Directory {
+        todo.push((found.open_dir()?, name.to_owned()));
+    }
+    while let Some((dir, path)) = todo.pop() {
+        let mut names = dir.names()?;
+        names.sort_unstable();
+        for name in names {
+            let Some(found) = dir.find(&name, Last::Kept)? else { continue };
+            let path = join(&path, &name);
+            packer.add(&path, &found, None)?;
+            if dir::kind(&found.stat()?) == FileType::Directory && !found.is_mount_root()? {
+                todo.push((found.open_dir()?, path));
+            }
+        }
+    }
+    packer.finish()
+}
+
+struct Packer<W> {
+    tar: Writer<W>,
+    /// The first name of each inode that has several.
+    names: HashMap<(u64, u64), Vec<u8>>,
+    left_out: LeftOut,
+}
+
+impl<W: Write> Packer<W> {
+    fn new(out: W) -> Self {
+        Self { tar: Writer::new(out), names: HashMap::new(), left_out: Vec::new() }
+    }
+
+    /// Adds an inode, with the contents of another where it has none of its own.
+    fn add(&mut self, path: &[u8], at: &Found, data: Option<&Found>) -> Result<(), Error> {
+        let stat = at.stat()?;
+        let Some(kind) = self.kind(path, at, &stat)? else {
+            self.left_out.push((path.to_owned(), "it is a socket"));
+            return Ok(());
+        };
+        let meta = Meta::of_inode(&stat, whiteout::shown(at.xattrs()?));
+        let is_directory = kind == Kind::Directory;
+        let file = if kind == Kind::File { Some(data.unwrap_or(at).open_file()?) } else { None };
+        let member = Member {
+            path: if is_directory { [path, b"/"].concat() } else { path.to_owned() },
+            kind,
+            mode: meta.mode,
+            uid: meta.uid,
+            gid: meta.gid,
+            mtime: meta.mtime,
+            xattrs: meta.xattrs,
+            stored: if file.is_some() { u64::try_from(stat.st_size).unwrap_or_default() } else { 0 },
+            sparse: None,
+        };
+        let written = match file {
+            Some(mut file) => self.tar.member(&member, &mut file),
+            None => self.tar.member(&member, &mut io::empty()),
+        };
+        written.map_err(|source| Error::Member { path: path.to_owned(), source })
+    }
+
+    /// Returns what a member is; `None` for a socket, which no tar has.
+    fn kind(&mut self, path: &[u8], at: &Found, stat: &Stat) -> Result<Option<Kind>, CallFailed> {
+        let kind = dir::kind(stat);
+        if stat.st_nlink > 1 && kind != FileType::Directory {
+            if let Some(first) = self.names.get(&(stat.st_dev, stat.st_ino)) {
+                return Ok(Some(Kind::HardLink(first.clone())));
+            }
+            self.names.insert((stat.st_dev, stat.st_ino), path.to_owned());
+        }
+        let (major, minor) = dir::device(stat);
+        Ok(match kind {
+            FileType::RegularFile => Some(Kind::File),
+            FileType::Directory => Some(Kind::Directory),
+            FileType::Symlink => Some(Kind::Symlink(at.link()?)),
+            FileType::CharacterDevice => Some(Kind::CharDevice { major, minor }),
+            FileType::BlockDevice => Some(Kind::BlockDevice { major, minor }),
+            FileType::Fifo => Some(Kind::Fifo),
+            FileType::Socket | FileType::Unknown => None,
+        })
+    }
+
+    fn remove(&mut self, path: &[u8]) -> Result<(), Error> {
+        let member = Member {
+            path: whiteout::removing(path),
+            kind: Kind::File,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            mtime: Time::default(),
+            xattrs: Vec::new(),
+            stored: 0,
+            sparse: None,
+        };
+        let written = self.tar.member(&member, &mut io::empty());
+        written.map_err(|source| Error::Member { path: path.to_owned(), source })
+    }
+
+    fn finish(self) -> Result<LeftOut, Error> {
+        let ended = self.tar.finish().map(|_| ());
+        ended.map_err(|source| Error::Member { path: b"end".to_vec(), source })?;
+        Ok(self.left_out)
+    }
+}
