@@ -10,10 +10,12 @@ mod fault;
 mod history;
 mod images;
 mod inode;
+mod inside;
 mod inspect;
 mod limit;
 mod load;
 mod loader;
+mod ls;
 mod mount;
 mod mounts;
 mod print;
@@ -57,6 +59,8 @@ enum Verb {
     Inspect(inspect::Inspect),
     History(history::History),
     Blame(blame::Blame),
+    Ls(ls::Ls),
+    Cat(ls::Cat),
     Tag(remove::Tag),
     Rm(remove::Rm),
     Prune(remove::Prune),
@@ -101,6 +105,8 @@ impl Cli {
             Verb::Inspect(verb) => verb.run(&context),
             Verb::History(verb) => verb.run(&context),
             Verb::Blame(verb) => verb.run(&context),
+            Verb::Ls(verb) => verb.run(&context),
+            Verb::Cat(verb) => verb.run(&context),
             Verb::Tag(verb) => verb.run(&context),
             Verb::Rm(verb) => verb.run(&context),
             Verb::Prune(verb) => verb.run(&context),
@@ -135,6 +141,8 @@ impl Verb {
             | Self::Inspect(_)
             | Self::History(_)
             | Self::Blame(_)
+            | Self::Ls(_)
+            | Self::Cat(_)
             | Self::Df(_)
             | Self::Diff(_)
             | Self::Plan(_)

@@ -27,7 +27,7 @@ pub mod probe;
 
 pub use error::{Class, Error, Role};
 pub use options::Options;
-pub use perform::{Mounted, choose, perform};
+pub use perform::{Hidden, Mounted, choose, hidden, perform};
 pub use plan::{Access, Lower, MAX_LOWER, Method, Plan};
 pub use table::OverlayMount;
 pub use target::Target;

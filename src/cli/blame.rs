@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::fault::{self, Cause, Fault};
 use super::history::brief;
+use super::inside::LookFault;
 use super::print::{self, Column, Listing};
 use super::{Context, inode};
 use crate::digest::Digest;
@@ -105,7 +106,7 @@ impl Blame {
         let mut words = trace::trace(&all, &path).map_err(failed)?;
         if words.is_empty() {
             let near = nearest(&seen, &path).map_err(failed)?;
-            return Err(Cause::NoPath(path, near));
+            return Err(LookFault::Missing(path, near).into());
         }
         subject.add_opaque_roots(store, &mut words)?;
         Ok(words.iter().map(|word| self.row(&subject, &path, word)).collect())
@@ -155,7 +156,7 @@ impl Blame {
             uid: Some(stat.st_uid),
             gid: Some(stat.st_gid),
             size: inode::size(stat),
-            target: (!target.is_empty()).then(|| bytes(target)),
+            target: (!target.is_empty()).then(|| StoredPath::of(target)),
             what: what.iter().map(|aspect| inode::aspect(*aspect)).collect(),
             ..row
         }
@@ -252,10 +253,5 @@ fn what(word: &Word, path: &[u8]) -> String {
 }
 
 fn stored(path: &[u8]) -> StoredPath {
-    bytes(&[b"/", path].concat())
-}
-
-fn bytes(path: &[u8]) -> StoredPath {
-    use std::os::unix::ffi::OsStrExt;
-    std::path::Path::new(std::ffi::OsStr::from_bytes(path)).into()
+    StoredPath::of(&[b"/", path].concat())
 }

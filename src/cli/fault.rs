@@ -9,8 +9,8 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
-use super::loader;
-use super::print;
+use super::inside::LookFault;
+use super::{loader, print};
 use crate::limits::Exceeded;
 use crate::store::record::Unreadable;
 use crate::sys::caps::Need;
@@ -66,8 +66,8 @@ pub(super) enum Cause {
     UserNamespace,
     /// Nothing is mounted there, and nothing has that name.
     NotMounted,
-    /// An image or a container has no such path; the nearest there is.
-    NoPath(Vec<u8>, Option<Vec<u8>>),
+    /// What was looked for in an image or a container.
+    Look(LookFault),
     /// What is in this archive is known only when it is loaded.
     NotLoaded(PathBuf),
     /// A check found so many things wrong, and has told them.
@@ -210,7 +210,7 @@ impl Cause {
                     .to_owned()
             }
             Self::NotMounted => "nothing of ovlctl's is mounted there".to_owned(),
-            Self::NoPath(path, _) => format!("there is no /{}", print::name(path)),
+            Self::Look(fault) => chain(fault),
             Self::NotLoaded(_) => "its image is not in the store yet".to_owned(),
             Self::Unsound(1) => "1 problem, listed above".to_owned(),
             Self::Unsound(count) => format!("{count} problems, listed above"),
@@ -242,7 +242,7 @@ impl Cause {
             Self::Lacking(_) => Exit::Cannot,
             Self::NotPermitted(_)
             | Self::UserNamespace
-            | Self::NoPath(..)
+            | Self::Look(_)
             | Self::NotLoaded(_)
             | Self::Output(_)
             | Self::Loader(_) => Exit::Failed,
@@ -270,9 +270,7 @@ impl Cause {
             Self::NotPermitted(_) => Some("run it as root: sudo ovlctl …".to_owned()),
             Self::UserNamespace => Some("run it outside of the user namespace, as root".to_owned()),
             Self::NotMounted => Some("`ovlctl mounts` lists what is".to_owned()),
-            Self::NoPath(_, near) => {
-                near.as_ref().map(|near| format!("did you mean /{}?", print::name(near)))
-            }
+            Self::Look(fault) => fault.hint(),
             Self::NotLoaded(path) => Some(format!("ovlctl load {}", path.display())),
             Self::Usage(_) => Some("ovlctl --help".to_owned()),
             Self::Told(told) => told.hint.clone(),

@@ -49,6 +49,20 @@ pub(super) fn mode(stat: &Stat) -> String {
     mode
 }
 
+/// Returns the time of the last modification: RFC 3339, to the nanosecond.
+pub(super) fn time(stat: &Stat) -> String {
+    let nanos = i32::try_from(stat.st_mtime_nsec).unwrap_or_default();
+    // Years beyond 9999 have no such form.
+    jiff::Timestamp::new(stat.st_mtime, nanos)
+        .map_or_else(|_| format!("@{}", stat.st_mtime), |time| format!("{time:.9}"))
+}
+
+/// Returns how many names it has.
+#[expect(clippy::useless_conversion, reason = "the field's type differs between architectures")]
+pub(super) fn links(stat: &Stat) -> u64 {
+    u64::from(stat.st_nlink)
+}
+
 /// Names what of an inode is another.
 pub(super) fn aspect(aspect: Aspect) -> &'static str {
     match aspect {

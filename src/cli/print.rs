@@ -1,6 +1,6 @@
 //! Data on stdout: tables and JSON from the same rows. The only file that writes there.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -8,6 +8,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::fault::{Cause, Fault};
+use super::inside::LookFault;
+
+use crate::layer::pack;
 
 pub(super) use crate::sys::filesystem::size;
 
@@ -137,6 +140,30 @@ pub(super) fn line(text: &str) -> Result<(), Fault> {
 /// Prints a path, byte for byte: it may be no text.
 pub(super) fn path(path: &Path) -> Result<(), Fault> {
     bytes(path.as_os_str().as_bytes())
+}
+
+/// Prints all that `from` has, as it is.
+pub(super) fn contents(from: &mut impl Read) -> Result<(), Fault> {
+    match io::copy(from, &mut io::stdout().lock()) {
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(()),
+        copied => copied.map(|_| ()).map_err(|e| Fault::new("write", "to standard output", Cause::Output(e))),
+    }
+}
+
+/// Prints a tar, unless it would go to a terminal.
+pub(super) fn tar<T>(write: impl FnOnce(&mut dyn Write) -> Result<T, pack::Error>) -> Result<T, Cause>
+where
+    T: Default,
+{
+    let out = io::stdout().lock();
+    if out.is_terminal() {
+        return Err(Cause::Usage("a tar is nothing for a terminal: redirect standard output".to_owned()));
+    }
+    match write(&mut BufWriter::with_capacity(256 << 10, out)) {
+        // Whoever closed the pipe wants no more of it.
+        Err(error) if error.is_unwanted() => Ok(T::default()),
+        written => Ok(written.map_err(LookFault::from)?),
+    }
 }
 
 fn bytes(text: &[u8]) -> Result<(), Fault> {

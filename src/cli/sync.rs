@@ -76,6 +76,8 @@ pub(super) fn before(verb: &Verb, context: &Context) -> Result<(), Fault> {
         | Verb::Inspect(_)
         | Verb::History(_)
         | Verb::Blame(_)
+        | Verb::Ls(_)
+        | Verb::Cat(_)
         | Verb::Diff(_)
         | Verb::Df(_)
         | Verb::Plan(_) => left_out(context),

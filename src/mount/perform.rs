@@ -1,7 +1,7 @@
 //! Carries a plan out, and looks at what came of it.
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use super::error::{Error, Role, Shown};
@@ -82,10 +82,38 @@ pub(super) fn layers(layer: &Dir) -> Result<Layers, Error> {
 
 /// Makes the mount that `plan` asks for where nobody sees it, looks at it, and lets it go.
 pub(super) fn rehearse(plan: &Plan, method: Method) -> Result<(), Error> {
+    unattached(plan, method).map(|_| ())
+}
+
+/// Makes the mount that `plan` asks for where nobody sees it: it is gone with what is returned.
+fn unattached(plan: &Plan, method: Method) -> Result<Slots, Error> {
     let mut script = Script::of(plan, method)?;
     script.attach.retain(|call| *call == LEAVE);
     let log = kmsg::Mark::now();
-    run(&script, plan, &mut Slots::new()).map_err(|error| explain::explain(error, &log.since()))
+    let mut slots = Slots::new();
+    run(&script, plan, &mut slots).map_err(|error| explain::explain(error, &log.since()))?;
+    Ok(slots)
+}
+
+/// A mount that nobody sees, and that is gone when this is dropped and all that was opened in it is closed.
+#[derive(Debug)]
+#[must_use]
+pub struct Hidden {
+    /// Its root.
+    pub root: Dir,
+    _tree: Slots,
+}
+
+/// Mounts `plan` nowhere.
+pub fn hidden(plan: &Plan) -> Result<Hidden, Error> {
+    let lacking = caps::missing(TO_MOUNT);
+    if !lacking.is_empty() {
+        return Err(Error::Capabilities(lacking));
+    }
+    let method = choose(plan)?;
+    let _claim = inuse::claim(plan)?;
+    let slots = unattached(plan, method)?;
+    Ok(Hidden { root: Dir::of(slots.get(TREE)?, Path::new("/"))?, _tree: slots })
 }
 
 /// Makes the calls. A script with a mount namespace of its own runs in a thread, which takes that namespace with it.

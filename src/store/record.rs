@@ -173,6 +173,12 @@ impl From<&Path> for StoredPath {
 }
 
 impl StoredPath {
+    /// Takes bytes for a path.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Path::new(std::ffi::OsStr::from_bytes(bytes)).into()
+    }
+
     /// Returns the path.
     #[must_use]
     pub fn path(&self) -> PathBuf {

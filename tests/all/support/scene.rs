@@ -136,6 +136,15 @@ impl Scene {
         self.outcome(&mut self.command(args))
     }
 
+    /// Runs `ovlctl`, which must succeed, and returns the bytes that it prints.
+    #[track_caller]
+    pub(crate) fn run_bytes(&self, words: &str) -> Vec<u8> {
+        let mut command = self.command(&words.split_whitespace().collect::<Vec<_>>());
+        let output = command.output().expect("ovlctl starts");
+        self.said(&command, &output).succeeds();
+        output.stdout
+    }
+
     /// Runs `ovlctl` with these bytes on a pipe as its standard input.
     pub(crate) fn run_piped(&self, words: &str, input: &[u8]) -> Outcome {
         self.fed(self.command(&words.split_whitespace().collect::<Vec<_>>()), input)

@@ -1,0 +1,75 @@
+//! Images and containers that are looked into, whether they are mounted or not.
+
+use super::live::live_root;
+use super::{Error, How, container_plan, image_of, image_plan, make_work};
+use crate::mount::options::Options;
+use crate::mount::perform::{Hidden, hidden};
+use crate::mount::plan::{Access, Plan};
+use crate::store::record::ImageRecord;
+use crate::store::{Change, Own, Store};
+use crate::sys::dir::Dir;
+use crate::sys::lock::Holder;
+
+/// The root of an image or a container, open.
+#[derive(Debug)]
+#[must_use]
+pub enum Opened {
+    /// It is mounted, and this is its mount.
+    Live(Dir),
+    /// It is not: this is a mount that nobody sees. Nobody else mounts the container meanwhile.
+    Hidden(Hidden, Option<Own>),
+}
+
+impl Opened {
+    /// Returns its root.
+    #[must_use]
+    pub fn root(&self) -> &Dir {
+        match self {
+            Self::Live(root) => root,
+            Self::Hidden(hidden, _) => &hidden.root,
+        }
+    }
+}
+
+/// Opens an image.
+pub fn open_image(store: &Store, image: &ImageRecord) -> Result<Opened, Error> {
+    let flags = [FLAGS.to_owned()];
+    let plan = image_plan(store, image, &how(&flags, true)?)?;
+    Ok(Opened::Hidden(see(&plan)?, None))
+}
+
+/// Opens a container: by its own mount where it has one. Of two overlays over one upper directory the kernel promises
+/// nothing.
+pub fn open_container(
+    change: &Change<'_>,
+    name: &str,
+    read_only: bool,
+    waiting: &mut dyn FnMut(&[Holder]),
+) -> Result<Opened, Error> {
+    let (container, own) = change.hold_container(name, waiting)?;
+    if let Some(root) = live_root(&container)? {
+        return Ok(Opened::Live(root));
+    }
+    let image = image_of(change.store(), &container)?;
+    make_work(&container.upper)?;
+    let flags = [FLAGS.to_owned()];
+    let plan = container_plan(change.store(), &container, &image, &how(&flags, read_only)?)?;
+    Ok(Opened::Hidden(see(&plan)?, Some(own)))
+}
+
+/// Who reads a strange image does not mean this machine's disks.
+const FLAGS: &str = "nodev,nosuid,noexec";
+
+fn how(flags: &[String], read_only: bool) -> Result<How<'_>, Error> {
+    let mut options = Options::default();
+    flags.iter().try_for_each(|flag| options.add(flag))?;
+    Ok(How { target: None, read_only, options, typed: flags, method: None })
+}
+
+fn see(plan: &Plan) -> Result<Hidden, Error> {
+    plan.check()?;
+    if let Access::Writable { upper, work } = &plan.access {
+        crate::mount::tidy_work(upper, work)?;
+    }
+    Ok(hidden(plan)?)
+}
