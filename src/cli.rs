@@ -4,6 +4,7 @@
 
 mod blame;
 mod check;
+mod cp;
 mod df;
 mod diff;
 mod fault;
@@ -61,6 +62,7 @@ enum Verb {
     Blame(blame::Blame),
     Ls(ls::Ls),
     Cat(ls::Cat),
+    Cp(cp::Cp),
     Tag(remove::Tag),
     Rm(remove::Rm),
     Prune(remove::Prune),
@@ -107,6 +109,7 @@ impl Cli {
             Verb::Blame(verb) => verb.run(&context),
             Verb::Ls(verb) => verb.run(&context),
             Verb::Cat(verb) => verb.run(&context),
+            Verb::Cp(verb) => verb.run(&context),
             Verb::Tag(verb) => verb.run(&context),
             Verb::Rm(verb) => verb.run(&context),
             Verb::Prune(verb) => verb.run(&context),
@@ -143,6 +146,7 @@ impl Verb {
             | Self::Blame(_)
             | Self::Ls(_)
             | Self::Cat(_)
+            | Self::Cp(_)
             | Self::Df(_)
             | Self::Diff(_)
             | Self::Plan(_)

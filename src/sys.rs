@@ -6,6 +6,7 @@
 pub mod background;
 pub mod caps;
 pub mod confine;
+pub mod copy;
 pub mod dir;
 pub mod filesystem;
 pub mod kmsg;

@@ -66,9 +66,13 @@ pub(super) fn before(verb: &Verb, context: &Context) -> Result<(), Fault> {
         // What cannot be put right, as on a read-only filesystem, it tells of.
         Verb::Check(verb) if !verb.repair => recover(context).or(Ok(())),
         Verb::Prune(verb) if verb.dry_run => left_out(context),
-        Verb::Mount(_) | Verb::Load(_) | Verb::Tag(_) | Verb::Rm(_) | Verb::Prune(_) | Verb::Check(_) => {
-            recover(context)
-        }
+        Verb::Mount(_)
+        | Verb::Cp(_)
+        | Verb::Load(_)
+        | Verb::Tag(_)
+        | Verb::Rm(_)
+        | Verb::Prune(_)
+        | Verb::Check(_) => recover(context),
         Verb::Umount(_)
         | Verb::Images(_)
         | Verb::Layers(_)
