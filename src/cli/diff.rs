@@ -8,25 +8,36 @@ use std::path::Path;
 use clap::Args;
 use serde::Serialize;
 
-use super::fault::{Cause, Fault};
+use super::fault::{self, Cause, Fault};
+use super::inside::Subject;
 use super::print::{self, Column};
 use super::{Context, inode};
 use crate::layer::changes::{self, Aspect, Change, Kind};
+use crate::layer::pack;
 use crate::layer::view::{Node, Pool, View};
 use crate::mount::container;
 use crate::store::record::{ContainerRecord, StoredPath};
 use crate::store::{self, Store};
 
-/// Tell what a container has changed in its image
+/// Tell what a container has changed in its image, or what differs between two of them
 ///
 /// As `docker diff` does: A for what was added, C for what was changed, D for what was deleted, with a C for each directory
 /// in which something was. Contents and all metadata count: owner, mode, extended attributes, times. An upper directory is
 /// walked, and nothing else; of a container whose changes are in memory, all files are compared.
+///
+/// Of two, each an image or a container, it tells what became of the first in the second. Layers that both have are not
+/// looked at.
 #[derive(Debug, Args)]
 pub(super) struct Diff {
-    /// A container
-    #[arg(value_name = "CONTAINER")]
+    /// A container; or, where another is named, an image too
+    #[arg(value_name = "CONTAINER|IMAGE")]
     name: String,
+    /// What that became
+    #[arg(value_name = "IMAGE|CONTAINER")]
+    other: Option<String>,
+    /// Print a tar, such as a layer is, of all that was added and changed, with a whiteout for what was deleted
+    #[arg(long, conflicts_with_all = ["json", "stat", "quiet"])]
+    tar: bool,
     /// Sum up by directories of the root
     #[arg(long)]
     stat: bool,
@@ -56,13 +67,29 @@ struct ChangeRow {
 
 impl Diff {
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
-        let store = context.store()?;
-        let failed = |cause| Fault::new("compare", format!("'{}'", self.name), cause);
+        let object = match &self.other {
+            Some(other) => format!("'{}' with '{other}'", self.name),
+            None => format!("'{}'", self.name),
+        };
+        self.compare(context).map_err(|cause| Fault::new("compare", object, cause))?
+    }
+
+    /// Compares, and prints: what fails there is no fault of the comparison.
+    fn compare(&self, context: &Context) -> Result<Result<(), Fault>, Cause> {
+        let store = context.open_store()?;
         let mut pool = Pool::default();
-        let (new, old) = container_views(&store, &self.name, &mut pool).map_err(failed)?;
+        let (new, old) = match &self.other {
+            Some(other) => (view(&store, other, &mut pool)?, view(&store, &self.name, &mut pool)?),
+            None => container_views(&store, &self.name, &mut pool)?,
+        };
         let (new, old) = (View::new(&pool, new), View::new(&pool, old));
-        let changes = changes::changes(&new, &old).map_err(|e| failed(store::Error::Call(e).into()))?;
-        self.print(&changes)
+        let changes = changes::changes(&new, &old).map_err(store::Error::from)?;
+        if !self.tar {
+            return Ok(self.print(&changes));
+        }
+        let left_out = print::tar(|out| pack::layer(&changes, &new, out))?;
+        left_out.iter().for_each(|(path, why)| fault::warn(&format!("{} left out: {why}", shown(path))));
+        Ok(Ok(()))
     }
 
     fn print(&self, changes: &[Change]) -> Result<(), Fault> {
@@ -81,9 +108,22 @@ impl Diff {
     }
 }
 
+/// Opens an image or a container.
+fn view(store: &Store, name: &str, pool: &mut Pool) -> Result<Vec<usize>, Cause> {
+    match Subject::find(store, name)? {
+        Subject::Image(image) => Ok(store.open_image(&image.record, pool)?),
+        Subject::Container(_) => Ok(container_views(store, name, pool)?.0),
+    }
+}
+
 /// Opens a container as it is, and the image that it stands on.
 fn container_views(store: &Store, name: &str, pool: &mut Pool) -> Result<(Vec<usize>, Vec<usize>), Cause> {
-    let container = store.container(name)?.ok_or_else(|| store.no_container(name))?;
+    let Some(container) = store.container(name)? else {
+        return Err(match store.image(name) {
+            Ok(_) => Cause::Usage(format!("'{name}' is an image: `ovlctl diff {name} OTHER` compares it")),
+            Err(_) => store.no_container(name).into(),
+        });
+    };
     let image = container::image_of(store, &container)?;
     let old = store.open_image(&image, pool)?;
     Ok((container_view(store, &container, &old, pool)?, old))

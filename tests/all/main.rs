@@ -46,6 +46,7 @@ mod kills; // killed at every system call
 // What is looked at.
 mod blame; // which layer a path comes from
 mod cp; // files in and out of containers
+mod diff_images; // what differs between images
 mod history; // how an image was made
 mod inside; // what is in images and containers
 mod diff; // what a container has changed, to the last attribute
