@@ -24,6 +24,7 @@ mod probe;
 mod remove;
 mod sweep;
 mod sync;
+mod tree;
 mod umount;
 
 use std::io::ErrorKind;
@@ -59,6 +60,7 @@ enum Verb {
     Mounts(mounts::Mounts),
     Inspect(inspect::Inspect),
     History(history::History),
+    Tree(tree::Tree),
     Blame(blame::Blame),
     Ls(ls::Ls),
     Cat(ls::Cat),
@@ -106,6 +108,7 @@ impl Cli {
             Verb::Mounts(verb) => verb.run(&context),
             Verb::Inspect(verb) => verb.run(&context),
             Verb::History(verb) => verb.run(&context),
+            Verb::Tree(verb) => verb.run(&context),
             Verb::Blame(verb) => verb.run(&context),
             Verb::Ls(verb) => verb.run(&context),
             Verb::Cat(verb) => verb.run(&context),
@@ -143,6 +146,7 @@ impl Verb {
             | Self::Mounts(_)
             | Self::Inspect(_)
             | Self::History(_)
+            | Self::Tree(_)
             | Self::Blame(_)
             | Self::Ls(_)
             | Self::Cat(_)

@@ -26,6 +26,7 @@ mod settle;
 pub mod trace;
 mod tree;
 pub mod view;
+pub mod weigh;
 mod whiteout;
 mod writer;
 

@@ -72,9 +72,12 @@ fn day(time: Option<&str>) -> String {
     parsed.map_or_else(|| "-".to_owned(), |time| time.strftime("%Y-%m-%d").to_string())
 }
 
-/// List layers
+/// List layers, and which images share them
 #[derive(Debug, Args)]
 pub(super) struct Layers {
+    /// Only those of this image, the base first
+    #[arg(value_name = "IMAGE")]
+    image: Option<String>,
     #[command(flatten)]
     listing: Listing,
 }
@@ -111,7 +114,15 @@ impl Layers {
                 users.entry(layer.chain_id).or_default().push(name.clone());
             }
         }
-        let layers = store.layers().map_err(failed)?;
+        let layers = match &self.image {
+            Some(name) => {
+                let failed = |e| Fault::new("list", format!("the layers of '{name}'"), e);
+                let image = store.image(name).map_err(failed)?;
+                let layers = image.record.layers.iter().map(|layer| store.layer(&layer.chain_id));
+                layers.filter_map(Result::transpose).collect::<Result<_, _>>().map_err(failed)?
+            }
+            None => store.layers().map_err(failed)?,
+        };
         let row = |layer: crate::store::record::LayerRecord| LayerRow {
             chain_id: layer.chain_id,
             diff_id: layer.diff_id,

@@ -79,6 +79,7 @@ pub(super) fn before(verb: &Verb, context: &Context) -> Result<(), Fault> {
         | Verb::Mounts(_)
         | Verb::Inspect(_)
         | Verb::History(_)
+        | Verb::Tree(_)
         | Verb::Blame(_)
         | Verb::Ls(_)
         | Verb::Cat(_)

@@ -28,6 +28,15 @@ impl Store {
         image.layers.iter().rev().map(open).collect()
     }
 
+    /// Opens all of an image's layers, the base first; with each, whether it hides all below.
+    pub fn layer_dirs(&self, image: &ImageRecord) -> Result<Vec<(Dir, bool)>, Error> {
+        let open = |layer: &ImageLayer| {
+            let dir = Dir::open(&self.layout().overlay(&layer.chain_id.hex()).join(DIFF))?;
+            Ok((dir, self.layer(&layer.chain_id)?.is_some_and(|record| record.opaque_root)))
+        };
+        image.layers.iter().map(open).collect()
+    }
+
     /// Opens what a container has changed; `None` where that is in memory.
     pub fn open_upper(&self, container: &ContainerRecord) -> Result<Option<Dir>, Error> {
         Ok(self.upper_and_work(container).map(|(upper, _)| Dir::open(&upper)).transpose()?)

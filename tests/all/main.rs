@@ -49,6 +49,7 @@ mod cp; // files in and out of containers
 mod diff_images; // what differs between images
 mod history; // how an image was made
 mod inside; // what is in images and containers
+mod tree; // layers as bars
 mod diff; // what a container has changed, to the last attribute
 
 // What is said.
