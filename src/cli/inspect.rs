@@ -185,7 +185,7 @@ fn container_facts(
     container: &ContainerRecord,
     mounted: Option<&Mounted>,
 ) -> Result<ContainerFacts, Error> {
-    let image = store.image_record(&container.image)?;
+    let image = store.image_record(&container.image)?.map(|image| image.up_to(container.at_layer));
     let below = image.iter().flat_map(|image| image.layers.iter().rev());
     let below: Vec<String> = below
         .map(|layer| store.layout().overlay(&layer.chain_id.hex()).join(DIFF).display().to_string())

@@ -60,6 +60,9 @@ struct Arguments {
     /// Let nothing be changed, and make no container
     #[arg(short, long, conflicts_with_all = ["upper", "name"])]
     read_only: bool,
+    /// Mount only the image's layers up to this one; 1 is the base
+    #[arg(long, value_name = "N", conflicts_with = "lower")]
+    at_layer: Option<usize>,
     /// The new container's name
     #[arg(long)]
     name: Option<String>,
@@ -241,8 +244,8 @@ impl Arguments {
                 let done = container::mount_again(&change, &container.name, &how, &mut waiting())?;
                 return Ok((done, container.image));
             }
-            Source::Image(image) => image,
-            Source::Archive(path) => self.load(&store, &path)?,
+            Source::Image(image) => self.up_to_layer(image)?,
+            Source::Archive(path) => self.up_to_layer(self.load(&store, &path)?)?,
         };
         if self.read_only {
             let target = how.target.ok_or_else(|| Cause::Usage("--read-only needs TARGET".to_owned()))?;
@@ -253,6 +256,7 @@ impl Arguments {
         let asked = image.names.iter().find(|name| Some(*name) == asked.as_ref());
         let wishes = Wishes {
             name: self.name.as_deref(),
+            at_layer: self.at_layer,
             image_name: asked.or(image.names.first()).map(String::as_str),
             upper: self.upper_wish()?,
             remove: self.rm,
@@ -287,9 +291,24 @@ impl Arguments {
         Ok(Image { record, names })
     }
 
+    fn up_to_layer(&self, image: Image) -> Result<Image, Cause> {
+        let count = image.record.layers.len();
+        match self.at_layer {
+            Some(nr) if nr == 0 || nr > count => {
+                Err(Cause::Usage(format!("there is no layer {nr}: the image has {count}")))
+            }
+            at_layer => Ok(Image { record: image.record.up_to(at_layer), ..image }),
+        }
+    }
+
     /// Returns an option that only a new container can have.
     fn wants_a_new_container(&self) -> Option<&'static str> {
-        let given = [("--name", self.name.is_some()), ("--upper", self.upper.is_some()), ("--rm", self.rm)];
+        let given = [
+            ("--name", self.name.is_some()),
+            ("--upper", self.upper.is_some()),
+            ("--rm", self.rm),
+            ("--at-layer", self.at_layer.is_some()),
+        ];
         given.iter().find(|(_, given)| *given).map(|(option, _)| *option)
     }
 
@@ -320,8 +339,8 @@ impl Arguments {
                 let target = target.map_or_else(|| store.merged(&container.id), Path::to_owned);
                 return Ok((container::container_plan(&store, &container, &image, &how)?, target));
             }
-            Source::Image(image) => image,
-            Source::Archive(path) => self.loaded_before(&store, path)?,
+            Source::Image(image) => self.up_to_layer(image)?,
+            Source::Archive(path) => self.up_to_layer(self.loaded_before(&store, path)?)?,
         };
         let new = container_to_be(&image, self.upper_wish()?);
         let target = target.map_or_else(|| store.merged(&new.id), Path::to_owned);
@@ -350,6 +369,7 @@ fn container_to_be(image: &Image, upper: UpperWish<'_>) -> ContainerRecord {
         name: "NEW".to_owned(),
         id: "NEW".to_owned(),
         image: image.record.id,
+        at_layer: None,
         image_name: None,
         created: String::new(),
         upper: match upper {

@@ -67,7 +67,7 @@ fn rows(store: &Store) -> Result<Vec<MountRow>, Fault> {
             image_id: container.image,
             mounted: mount.is_some(),
             read_only: mount.map(|mount| mount.read_only),
-            layers: layers(&container.image),
+            layers: container.at_layer.unwrap_or_else(|| layers(&container.image)),
             target: mount.map(|mount| mount.target.display().to_string()),
             created: Some(container.created.clone()),
         };

@@ -101,6 +101,8 @@ impl How<'_> {
 pub struct Wishes<'a> {
     /// Its name; one made of the image's where nothing is said.
     pub name: Option<&'a str>,
+    /// The uppermost layer that it stands on, which the image given ends with; all of them where nothing is said.
+    pub at_layer: Option<usize>,
     /// The name by which the image was asked for.
     pub image_name: Option<&'a str>,
     /// Where its changes go.
@@ -166,6 +168,7 @@ pub fn mount_new(
     let naming = wishes.name.map_or(Naming::After(called.unwrap_or(&short)), Naming::Exactly);
     let new = NewContainer {
         image: &image.record,
+        at_layer: wishes.at_layer,
         image_name: called.map(str::to_owned),
         upper,
         options: how.typed.to_vec(),
@@ -373,9 +376,10 @@ fn describe_user_upper(
     Ok(change.describe_root(&dir, top.as_ref())?)
 }
 
-/// Returns the image that a container stands on.
+/// Returns the image that a container stands on, as far as it does.
 pub fn image_of(store: &Store, container: &ContainerRecord) -> Result<ImageRecord, Error> {
     // Nothing but a power cut takes an image from below a container.
     let called = || container.image_name.clone().unwrap_or_else(|| container.image.to_string());
-    store.image_record(&container.image)?.ok_or_else(|| Error::ImageGone(called()))
+    let image = store.image_record(&container.image)?.ok_or_else(|| Error::ImageGone(called()))?;
+    Ok(image.up_to(container.at_layer))
 }

@@ -86,6 +86,7 @@ impl Change<'_> {
         let over = self.store.containers()?.into_iter().filter(|container| container.image == image.id);
         for container in over {
             let Some((container, _own)) = self.try_hold_container(&container.name)? else { continue };
+            let image = image.clone().up_to(container.at_layer);
             let top = image.layers.last();
             let below = top.map_or_else(|| Ok(Vec::new()), |top| self.store.stack(&top.chain_id))?;
             self.furnish_again(&container.id, &below)?;
@@ -114,6 +115,7 @@ impl Change<'_> {
             name: String::new(),
             id: id.to_owned(),
             image: image.as_ref().map_or(Digest::NONE, |image| image.record.id),
+            at_layer: None,
             image_name: image.and_then(|image| image.names.into_iter().next()),
             created: now(),
             upper: Upper::Store,

@@ -295,7 +295,8 @@ impl Check<'_> {
                 .notes
                 .push(format!("container '{name}' waits for image {image}: load it again"));
         };
-        match layers.last().map(|top| self.stack(*top)) {
+        let top = container.at_layer.map_or(layers.last(), |nr| layers.get(nr.wrapping_sub(1)));
+        match top.map(|top| self.stack(*top)) {
             Some(Ok(below)) => self.directory("container", &name, &container.id, &below),
             None => self.directory("container", &name, &container.id, &[]),
             Some(Err(_)) => {} // the image lacks a layer, as was said there

@@ -31,6 +31,8 @@ pub enum Naming<'a> {
 pub struct NewContainer<'a> {
     /// The image it stands on.
     pub image: &'a ImageRecord,
+    /// The uppermost of its layers that the container stands on, which is that of `image`, where it is not the last.
+    pub at_layer: Option<usize>,
     /// The name by which the image was asked for.
     pub image_name: Option<String>,
     /// Where its changes go.
@@ -115,6 +117,7 @@ impl Change<'_> {
             name,
             id: hex(&filesystem::random::<32>()?),
             image: new.image.id,
+            at_layer: new.at_layer,
             image_name: new.image_name.clone(),
             created: now(),
             upper: new.upper.clone(),

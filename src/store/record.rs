@@ -79,6 +79,13 @@ impl LayerRecord {
 }
 
 impl ImageRecord {
+    /// Leaves out the layers above this one; 1 is the base.
+    #[must_use]
+    pub fn up_to(mut self, at_layer: Option<usize>) -> Self {
+        self.layers.truncate(at_layer.unwrap_or(usize::MAX));
+        self
+    }
+
     /// Returns how many bytes the files of all layers hold.
     #[must_use]
     pub fn size(&self) -> u64 {
@@ -102,6 +109,9 @@ pub struct ContainerRecord {
     pub id: String,
     /// The image it stands on.
     pub image: Digest,
+    /// The uppermost of the image's layers that it stands on; 1 is the base. All of them where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_layer: Option<usize>,
     /// The name by which that image was asked for.
     pub image_name: Option<String>,
     /// When it was made (RFC 3339).
@@ -244,6 +254,7 @@ mod tests {
             name: "web".to_owned(),
             id: "0".repeat(64),
             image: Digest::of(b"config"),
+            at_layer: Some(2),
             image_name: Some("web:1.4".to_owned()),
             created: "2026-01-02T03:04:05Z".to_owned(),
             upper: Upper::At {

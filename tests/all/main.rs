@@ -44,6 +44,7 @@ mod full; // filesystems without room
 mod kills; // killed at every system call
 
 // What is looked at.
+mod at_layer; // fewer of an image's layers
 mod blame; // which layer a path comes from
 mod cp; // files in and out of containers
 mod diff_images; // what differs between images
