@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout (`print`), talk to stderr (`fault`). Nothing here decides what a layer, a store or a mount is.
 
+mod bisect;
 mod blame;
 mod check;
 mod cp;
@@ -26,6 +27,7 @@ mod sweep;
 mod sync;
 mod tree;
 mod umount;
+mod within;
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -62,6 +64,7 @@ enum Verb {
     History(history::History),
     Tree(tree::Tree),
     Blame(blame::Blame),
+    Bisect(bisect::Bisect),
     Ls(ls::Ls),
     Cat(ls::Cat),
     Cp(cp::Cp),
@@ -79,6 +82,8 @@ enum Verb {
     Sync(sync::Sync),
     #[command(hide = true)]
     Loader(loader::Loader),
+    #[command(hide = true)]
+    Within(within::Within),
 }
 
 /// Runs the command line of this process.
@@ -110,6 +115,7 @@ impl Cli {
             Verb::History(verb) => verb.run(&context),
             Verb::Tree(verb) => verb.run(&context),
             Verb::Blame(verb) => verb.run(&context),
+            Verb::Bisect(verb) => verb.run(&context),
             Verb::Ls(verb) => verb.run(&context),
             Verb::Cat(verb) => verb.run(&context),
             Verb::Cp(verb) => verb.run(&context),
@@ -124,6 +130,7 @@ impl Cli {
             Verb::Sweep(verb) => verb.run(&context),
             Verb::Sync(verb) => verb.run(&context),
             Verb::Loader(verb) => verb.run(&context),
+            Verb::Within(verb) => verb.run(),
         };
         // Whatever became of it: a load that failed leaves most to delete.
         let sweeping = sweeping.map(|sweeping| if done.is_ok() { sweeping } else { sweeping.unsaid() });
@@ -148,6 +155,8 @@ impl Verb {
             | Self::History(_)
             | Self::Tree(_)
             | Self::Blame(_)
+            | Self::Bisect(_)
+            | Self::Within(_)
             | Self::Ls(_)
             | Self::Cat(_)
             | Self::Cp(_)

@@ -18,6 +18,8 @@ pub mod holders;
 pub mod table;
 pub mod unmount;
 
+pub mod room;
+
 pub mod error;
 mod explain;
 

@@ -13,6 +13,7 @@ pub mod kmsg;
 pub mod lock;
 pub mod mount;
 pub mod probe;
+pub mod room;
 pub mod script;
 pub mod tree;
 

@@ -74,6 +74,8 @@ pub(super) enum Cause {
     Unsound(usize),
     /// This kernel or filesystem cannot, and why.
     Lacking(String),
+    /// What this process became ended so, and has said why itself.
+    Ended(u8),
     /// What was to be told could not be written.
     Output(io::Error),
     /// The process that reads archives gave no answer.
@@ -161,6 +163,9 @@ impl Fault {
 
     /// Tells the user, and returns the exit code.
     pub(super) fn report(&self) -> ExitCode {
+        if let Cause::Ended(code) = self.cause {
+            return ExitCode::from(code);
+        }
         self.tell();
         self.others.iter().for_each(Self::tell);
         ExitCode::from(self.cause.exit() as u8)
@@ -214,6 +219,7 @@ impl Cause {
             Self::NotLoaded(_) => "its image is not in the store yet".to_owned(),
             Self::Unsound(1) => "1 problem, listed above".to_owned(),
             Self::Unsound(count) => format!("{count} problems, listed above"),
+            Self::Ended(code) => format!("exit code {code}"),
             Self::Output(error) => chain(error),
             Self::Loader(error) => chain(error),
             Self::Told(told) => told.reason.clone(),
@@ -243,6 +249,7 @@ impl Cause {
             Self::NotPermitted(_)
             | Self::UserNamespace
             | Self::Look(_)
+            | Self::Ended(_)
             | Self::NotLoaded(_)
             | Self::Output(_)
             | Self::Loader(_) => Exit::Failed,
@@ -274,9 +281,12 @@ impl Cause {
             Self::NotLoaded(path) => Some(format!("ovlctl load {}", path.display())),
             Self::Usage(_) => Some("ovlctl --help".to_owned()),
             Self::Told(told) => told.hint.clone(),
-            Self::Output(_) | Self::Unclear(_) | Self::Unsound(_) | Self::Lacking(_) | Self::Loader(_) => {
-                None
-            }
+            Self::Output(_)
+            | Self::Ended(_)
+            | Self::Unclear(_)
+            | Self::Unsound(_)
+            | Self::Lacking(_)
+            | Self::Loader(_) => None,
             Self::Archive(error) => archive_hint(error),
             Self::Store(error) => store_hint(error),
             Self::Mount(error) => error.hint(),

@@ -81,13 +81,14 @@ pub(super) fn before(verb: &Verb, context: &Context) -> Result<(), Fault> {
         | Verb::History(_)
         | Verb::Tree(_)
         | Verb::Blame(_)
+        | Verb::Bisect(_)
         | Verb::Ls(_)
         | Verb::Cat(_)
         | Verb::Diff(_)
         | Verb::Df(_)
         | Verb::Plan(_) => left_out(context),
         // Whoever started the loader has seen to it.
-        Verb::Probe(_) | Verb::Sweep(_) | Verb::Sync(_) | Verb::Loader(_) => Ok(()),
+        Verb::Probe(_) | Verb::Sweep(_) | Verb::Sync(_) | Verb::Loader(_) | Verb::Within(_) => Ok(()),
     }
 }
 

@@ -11,7 +11,7 @@ mod open;
 pub use ended::{Unmounted, forget_ephemeral, refuse_image_in_use, remove, unmount};
 pub use live::live_root;
 pub use mounted::{Mounted, all_mounts, find_mounts, mounted_ids, mounts};
-pub use open::{Opened, open_container, open_image};
+pub use open::{Opened, open_container, open_image, within_image};
 
 use std::fs::{self, DirBuilder};
 use std::io;

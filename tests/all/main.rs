@@ -45,6 +45,7 @@ mod kills; // killed at every system call
 
 // What is looked at.
 mod at_layer; // fewer of an image's layers
+mod bisect; // the first layer at which a command fails
 mod blame; // which layer a path comes from
 mod cp; // files in and out of containers
 mod diff_images; // what differs between images

@@ -1,14 +1,19 @@
 //! Images and containers that are looked into, whether they are mounted or not.
 
+use std::io;
+use std::path::Path;
+
 use super::live::live_root;
 use super::{Error, How, container_plan, image_of, image_plan, make_work};
 use crate::mount::options::Options;
 use crate::mount::perform::{Hidden, hidden};
 use crate::mount::plan::{Access, Plan};
+use crate::mount::room::within;
 use crate::store::record::ImageRecord;
 use crate::store::{Change, Own, Store};
 use crate::sys::dir::Dir;
 use crate::sys::lock::Holder;
+use crate::sys::room::Network;
 
 /// The root of an image or a container, open.
 #[derive(Debug)]
@@ -55,6 +60,22 @@ pub fn open_container(
     let flags = [FLAGS.to_owned()];
     let plan = container_plan(change.store(), &container, &image, &how(&flags, read_only)?)?;
     Ok(Opened::Hidden(see(&plan)?, Some(own)))
+}
+
+/// Mounts an image in namespaces of a thread's own, with changes going to memory, and does something there.
+pub fn within_image<T: Send>(
+    store: &Store,
+    image: &ImageRecord,
+    network: Network,
+    act: impl FnOnce(&Path) -> io::Result<T> + Send,
+) -> Result<T, Error> {
+    let mut options = Options::default();
+    options.add("nodev,nosuid")?;
+    let how = How { target: None, read_only: false, options, typed: &[], method: None };
+    let mut plan = image_plan(store, image, &how)?;
+    plan.access = Access::Tmpfs { size: None, root: plan.lowers[0].path.clone() };
+    plan.check()?;
+    Ok(within(&plan, network, act)?)
 }
 
 /// Who reads a strange image does not mean this machine's disks.

@@ -1,0 +1,248 @@
+//! `bisect`: the first layer at which a command fails.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus, Stdio};
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::fault::{self, Cause, Fault};
+use super::history::brief;
+use super::inside::LookFault;
+use super::print::{self, Column, Listing};
+use super::within::NOT_TRIED;
+use super::{Context, permit};
+use crate::digest::Digest;
+use crate::mount::container;
+use crate::store::Store;
+use crate::store::record::ImageRecord;
+use crate::sys::caps::TO_MOUNT;
+use crate::sys::room::Network;
+
+/// Find the first layer at which a command fails
+///
+/// Runs the command with the whole image, where it has to fail, and then with fewer of its layers, each time in a root of
+/// its own: /proc, /dev, the image's environment, what Docker leaves root by default, no network, and no trace of anything
+/// afterwards. A command that a layer does not have fails there too: of layers at which it succeeds the uppermost is
+/// looked for first.
+#[derive(Debug, Args)]
+pub(super) struct Bisect {
+    /// Its name or id
+    #[arg(value_name = "IMAGE")]
+    image: String,
+    /// A command of the image's, and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+    /// Let it use this machine's network
+    #[arg(long)]
+    net: bool,
+    /// Show what it prints, on standard error
+    #[arg(short, long)]
+    verbose: bool,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+/// What `bisect` found.
+#[derive(Debug, Serialize)]
+struct FoundRow {
+    layer: usize,
+    diff_id: Digest,
+    chain_id: Digest,
+    /// `exit code N` or `signal N`.
+    outcome: String,
+    created_by: Option<String>,
+}
+
+const FOUND: &[Column<FoundRow>] = &[
+    Column("LAYER", |row| row.layer.to_string()),
+    Column("DIFF ID", |row| row.diff_id.short()),
+    Column("FAILS WITH", |row| row.outcome.clone()),
+    Column("CREATED BY", |row| row.created_by.as_deref().map_or_else(|| "-".to_owned(), brief)),
+];
+
+impl Bisect {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        permit("bisect", TO_MOUNT)?;
+        let found = self.bisect(context).map_err(|e| Fault::new("bisect", format!("'{}'", self.image), e))?;
+        print::rows(self.listing, FOUND, |row| row.diff_id.short(), &[found])
+    }
+
+    fn bisect(&self, context: &Context) -> Result<FoundRow, Cause> {
+        let store = context.open_store()?;
+        let image = store.image(&self.image)?.record;
+        let environment = environment(&store, &image)?;
+        let count = image.layers.len();
+        let mut outcomes = vec![String::new(); count + 1];
+        let first = first_failing(count, |nr| {
+            let status = self.attempt(&store, &image, nr, &environment)?;
+            outcomes[nr] = outcome(status);
+            fault::say(&format!("layer {nr} of {count}: {}", outcomes[nr]));
+            Ok::<_, Cause>(status.success())
+        })?;
+        let nr = match first {
+            First::At(nr) => nr,
+            First::Never => {
+                return Err(LookFault::Unfound("the command succeeds with all of its layers").into());
+            }
+            First::Always => {
+                return Err(LookFault::Unfound("the command fails with any of its layers").into());
+            }
+        };
+        let layer = &image.layers[nr - 1];
+        let steps = store.history(&image)?;
+        let step = steps.iter().find(|step| step.layer.as_ref().is_some_and(|(of, _)| *of == nr));
+        Ok(FoundRow {
+            layer: nr,
+            diff_id: layer.diff_id,
+            chain_id: layer.chain_id,
+            outcome: outcomes.swap_remove(nr),
+            created_by: step.and_then(|step| step.created_by.clone()),
+        })
+    }
+
+    /// Runs the command with the image's layers up to this one.
+    fn attempt(
+        &self,
+        store: &Store,
+        image: &ImageRecord,
+        nr: usize,
+        environment: &[String],
+    ) -> Result<ExitStatus, Cause> {
+        let network = if self.net { Network::Host } else { Network::None };
+        let image = image.clone().up_to(Some(nr));
+        let status = container::within_image(store, &image, network, |root| {
+            let mut command = Command::new("/proc/self/exe");
+            command.arg("within").arg(root).env_clear();
+            environment.iter().for_each(|variable| {
+                command.arg("--env").arg(variable);
+            });
+            if !self.verbose {
+                command.arg("--silent");
+            }
+            // Standard output is for what was found.
+            let out = io::stderr().as_fd().try_clone_to_owned()?;
+            command.arg("--").args(&self.command).stdin(Stdio::null()).stdout(out).status()
+        })?;
+        if status.code() == Some(NOT_TRIED.into()) {
+            return Err(Cause::Lacking(format!("the command could not be tried with layer {nr}")));
+        }
+        Ok(status)
+    }
+}
+
+/// Returns the environment that an image asks for, with a path to find commands by.
+fn environment(store: &Store, image: &ImageRecord) -> Result<Vec<String>, Cause> {
+    let config: Value = serde_json::from_slice(&store.image_config(&image.id)?).unwrap_or_default();
+    let asked = config["config"]["Env"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut all: Vec<String> = asked.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect();
+    if !all.iter().any(|variable| variable.starts_with("PATH=")) {
+        all.push("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
+    }
+    Ok(all)
+}
+
+fn outcome(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+/// The first layer at which something fails.
+#[derive(Debug, PartialEq, Eq)]
+enum First {
+    At(usize),
+    /// It does not fail with all layers.
+    Never,
+    /// It succeeds with no number of layers that was tried.
+    Always,
+}
+
+/// Finds the layer with which something begins to fail, as it does with all `count` of them. Goes down from there in
+/// ever longer steps until it succeeds, and then halves what is between; where all of those fail, the rest is tried too.
+fn first_failing<E>(count: usize, mut succeeds: impl FnMut(usize) -> Result<bool, E>) -> Result<First, E> {
+    if count == 0 || succeeds(count)? {
+        return Ok(First::Never);
+    }
+    let (mut bad, mut step, mut good) = (count, 1, None);
+    let mut failed = vec![count];
+    while good.is_none() && bad > step {
+        let nr = bad - step;
+        if succeeds(nr)? {
+            good = Some(nr);
+        } else {
+            failed.push(nr);
+            (bad, step) = (nr, step * 2);
+        }
+    }
+    if good.is_none() {
+        // A few layers in between may have what the others lack.
+        for nr in (1..count).rev().filter(|nr| !failed.contains(nr)).collect::<Vec<_>>() {
+            if succeeds(nr)? {
+                let next = failed.iter().copied().filter(|failed| *failed > nr).min();
+                (good, bad) = (Some(nr), next.unwrap_or(count));
+                break;
+            }
+            failed.push(nr);
+        }
+    }
+    let Some(mut good) = good else { return Ok(First::Always) };
+    while bad - good > 1 {
+        let middle = good + (bad - good) / 2;
+        if succeeds(middle)? {
+            good = middle;
+        } else {
+            bad = middle;
+        }
+    }
+    Ok(First::At(bad))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bisects layers, a letter each, the base first: `+` succeeds, `-` fails. Tells how often it tried, too.
+    fn found(layers: &str) -> (First, usize) {
+        let mut tried = Vec::new();
+        let first = first_failing(layers.len(), |nr| {
+            assert!(!tried.contains(&nr), "layer {nr} of {layers} is tried twice");
+            tried.push(nr);
+            Ok::<_, ()>(layers.as_bytes()[nr - 1] == b'+')
+        });
+        (first.unwrap(), tried.len())
+    }
+
+    #[test]
+    fn the_first_layer_that_fails_is_found() {
+        for (layers, first) in [
+            ("", First::Never),
+            ("+", First::Never),
+            ("-", First::Always),
+            ("+-", First::At(2)),
+            ("++++-----", First::At(5)),
+            ("-++++++--", First::At(8)),
+            ("+--------", First::At(2)),
+            ("--+-----", First::At(4)),
+            ("--+------------", First::At(4)),
+            ("-----", First::Always),
+            ("-+-+-", First::At(5)),
+        ] {
+            assert_eq!(found(layers).0, first, "{layers}");
+        }
+    }
+
+    #[test]
+    fn few_layers_of_many_are_tried() {
+        let layers = "+".repeat(300) + &"-".repeat(200);
+        let (first, tried) = found(&layers);
+        assert_eq!(first, First::At(301));
+        assert!(tried < 20, "{tried}");
+    }
+}
