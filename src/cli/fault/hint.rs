@@ -1,0 +1,66 @@
+//! What to do about an error of an archive's or the store's.
+
+use crate::limits::Exceeded;
+use crate::store::record::Unreadable;
+use crate::{archive, layer, store};
+
+/// Says how a limit is moved.
+fn more_of(Exceeded { limit, most }: Exceeded) -> String {
+    let more = limit.shown(most.saturating_mul(2));
+    format!("`--limit {}={more}` takes twice that, of archives that you trust", limit.name())
+}
+
+/// Says what to do about an archive.
+pub(super) fn of_archive(error: &archive::Error) -> Option<String> {
+    match error {
+        archive::Error::RootFilesystem => {
+            Some("this looks like `docker export`; make it with `docker save`".to_owned())
+        }
+        archive::Error::Exceeded { exceeded, .. } => Some(more_of(*exceeded)),
+        archive::Error::Ambiguous(_) => Some("choose one with --image @N, or with --platform".to_owned()),
+        archive::Error::Io { .. }
+        | archive::Error::NotAnImage(_)
+        | archive::Error::Damaged(_)
+        | archive::Error::NoSuchImage { .. } => None,
+    }
+}
+
+/// Says what to do about the store.
+pub(super) fn of_store(error: &store::Error) -> Option<String> {
+    match error {
+        store::Error::NoImage { near: Some(near), .. }
+        | store::Error::NoContainer { near: Some(near), .. } => Some(format!("did you mean '{near}'?")),
+        store::Error::NoSpace(_) | store::Error::NoSpaceForLayer { .. } => {
+            Some("free some with `ovlctl prune`".to_owned())
+        }
+        error @ (store::Error::File { .. } | store::Error::Call(_)) => {
+            error.is_full().then(|| "free some with `ovlctl prune`".to_owned())
+        }
+        store::Error::Record { source: Unreadable::Later(_), .. } => {
+            Some("use the ovlctl that made it, or a later one".to_owned())
+        }
+        store::Error::Unfit { .. } | store::Error::NotAStore(_) => {
+            Some("give --root a directory on ext4, xfs or btrfs".to_owned())
+        }
+        store::Error::Layer { source: layer::Error::Unheld { .. }, .. } => {
+            Some("--xattrs=warn leaves such attributes out".to_owned())
+        }
+        store::Error::Layer { source: layer::Error::Exceeded { exceeded, .. }, .. } => {
+            Some(more_of(*exceeded))
+        }
+        store::Error::ContainerExists(name) => Some(format!("`ovlctl mount {name} TARGET` mounts that one")),
+        store::Error::InUse { .. } => Some("`ovlctl mounts` lists containers and mounts".to_owned()),
+        store::Error::NoImage { near: None, .. } => Some("`ovlctl images` lists what there is".to_owned()),
+        store::Error::NoContainer { near: None, .. } => {
+            Some("`ovlctl mounts` lists what there is".to_owned())
+        }
+        store::Error::Blob { source, .. } => of_archive(source),
+        store::Error::AmbiguousId { .. }
+        | store::Error::NotAContainerName(_)
+        | store::Error::Layer { .. }
+        | store::Error::ReadOnly(_)
+        | store::Error::Record { .. }
+        | store::Error::Thread(_)
+        | store::Error::Root { .. } => None,
+    }
+}
