@@ -20,7 +20,7 @@ use crate::digest::Digest;
 use crate::mount::container;
 use crate::store::Store;
 use crate::store::record::ImageRecord;
-use crate::sys::caps::TO_MOUNT;
+use crate::sys::caps::TO_LOOK;
 use crate::sys::room::Network;
 
 /// Find the first layer at which a command fails
@@ -67,7 +67,7 @@ const FOUND: &[Column<FoundRow>] = &[
 
 impl Bisect {
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
-        permit("bisect", TO_MOUNT)?;
+        permit("bisect", TO_LOOK)?;
         let found = self.bisect(context).map_err(|e| Fault::new("bisect", format!("'{}'", self.image), e))?;
         print::rows(self.listing, FOUND, |row| row.diff_id.short(), &[found])
     }

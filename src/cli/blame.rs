@@ -7,7 +7,7 @@ use super::fault::{self, Cause, Fault};
 use super::history::brief;
 use super::inside::LookFault;
 use super::print::{self, Column, Listing};
-use super::{Context, inode};
+use super::{Context, inode, permit};
 use crate::digest::Digest;
 use crate::layer::trace::{self, Says, Word};
 use crate::layer::view::{Pool, View, nearest};
@@ -15,6 +15,7 @@ use crate::mount::container;
 use crate::store::history::Step;
 use crate::store::record::{ContainerRecord, ImageRecord, StoredPath};
 use crate::store::{self, Store};
+use crate::sys::caps::TO_LOOK;
 
 /// Tell which layer a path comes from, and what the layers below had there
 ///
@@ -84,6 +85,7 @@ struct Subject {
 
 impl Blame {
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        permit("trace", TO_LOOK)?;
         let store = context.store()?;
         let rows = self.rows(&store).map_err(|cause| {
             let path = print::name(self.path.as_os_str().as_encoded_bytes());

@@ -8,9 +8,10 @@ use clap::Args;
 
 use super::fault::{self, Cause, Fault};
 use super::inside::{self, LookFault, Place, Subject};
-use super::{Context, print};
+use super::{Context, permit, print};
 use crate::layer::pack;
 use crate::store::Store;
+use crate::sys::caps::TO_EXTRACT;
 use crate::sys::copy::Copy;
 use crate::sys::dir::inside::{Found, Last};
 use crate::sys::dir::{self, Dir, FileType};
@@ -45,6 +46,7 @@ enum End {
 
 impl Cp {
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        permit("copy", TO_EXTRACT)?;
         let object = format!("{} to {}", print::name(self.from.as_bytes()), print::name(self.to.as_bytes()));
         self.copy(context).map_err(|cause| Fault::new("copy", object, cause))
     }

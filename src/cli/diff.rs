@@ -11,13 +11,14 @@ use serde::Serialize;
 use super::fault::{self, Cause, Fault};
 use super::inside::Subject;
 use super::print::{self, Column};
-use super::{Context, inode};
+use super::{Context, inode, permit};
 use crate::layer::changes::{self, Aspect, Change, Kind};
 use crate::layer::pack;
 use crate::layer::view::{Node, Pool, View};
 use crate::mount::container;
 use crate::store::record::{ContainerRecord, StoredPath};
 use crate::store::{self, Store};
+use crate::sys::caps::TO_LOOK;
 
 /// Tell what a container has changed in its image, or what differs between two of them
 ///
@@ -67,6 +68,7 @@ struct ChangeRow {
 
 impl Diff {
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        permit("compare", TO_LOOK)?;
         let object = match &self.other {
             Some(other) => format!("'{}' with '{other}'", self.name),
             None => format!("'{}'", self.name),

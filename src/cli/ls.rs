@@ -10,8 +10,9 @@ use serde::Serialize;
 use super::fault::{Cause, Fault};
 use super::inside::{self, Place};
 use super::print::{self, Column, Listing};
-use super::{Context, inode};
+use super::{Context, inode, permit};
 use crate::store::record::StoredPath;
+use crate::sys::caps::TO_LOOK;
 use crate::sys::dir::inside::{Found, Last};
 use crate::sys::dir::{self, Dir, FileType, Stat};
 
@@ -76,6 +77,7 @@ fn shown(row: &EntryRow) -> String {
 
 impl Ls {
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        permit("list", TO_LOOK)?;
         let failed = |cause| Fault::new("list", print::name(self.place.as_bytes()), cause);
         let store = context.store()?;
         let rows = Place::find(&store, &self.place)
@@ -154,6 +156,7 @@ pub(super) struct Cat {
 
 impl Cat {
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        permit("print", TO_LOOK)?;
         let store = context.store()?;
         Fault::each(&self.places, |text| {
             let printed = Place::find(&store, text).and_then(|place| {

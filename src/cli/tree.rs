@@ -3,16 +3,17 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::Context;
 use super::fault::{Cause, Fault};
 use super::history::brief;
 use super::print::{self, Column};
+use super::{Context, permit};
 use crate::digest::Digest;
 use crate::layer::weigh::{Weighed, weigh};
 use crate::store;
 use crate::store::history::Step;
 use crate::store::images::Image;
 use crate::store::record::StoredPath;
+use crate::sys::caps::TO_LOOK;
 
 /// Show an image's layers as bars: what each adds, hides and wastes
 ///
@@ -99,6 +100,7 @@ fn size(bytes: u64) -> String {
 
 impl Tree {
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        permit("weigh", TO_LOOK)?;
         let report = self.report(context).map_err(|e| Fault::new("weigh", format!("'{}'", self.image), e))?;
         if self.json {
             return print::json(&report);

@@ -27,6 +27,9 @@ pub const TO_MOUNT: &[Need] = &[Need::SysAdmin];
 /// What reading other users' files needs.
 pub const TO_READ: &[Need] = &[Need::DacOverride];
 
+/// What looking into layers needs: files of any owner, overlayfs' marks on them, and a mount to see them by.
+pub const TO_LOOK: &[Need] = &[Need::SysAdmin, Need::DacOverride];
+
 /// What removing containers and deleting layers needs: asking the kernel who uses them, and files of any owner.
 pub const TO_REMOVE: &[Need] = &[Need::SysAdmin, Need::DacOverride, Need::Fowner];
 

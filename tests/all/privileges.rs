@@ -11,6 +11,7 @@ const NOBODY: u32 = 65534;
 
 const ALL: &str =
     "CAP_SYS_ADMIN, CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_MKNOD, CAP_SETFCAP";
+const LOOK: &str = "CAP_SYS_ADMIN, CAP_DAC_OVERRIDE";
 const REMOVE: &str = "CAP_SYS_ADMIN, CAP_DAC_OVERRIDE, CAP_FOWNER";
 
 /// Words, what they are called in a message, and what they need.
@@ -29,12 +30,28 @@ const NEEDS: &[(&str, &str, &str)] = &[
     ("rm web", "remove", REMOVE),
     ("prune", "prune", REMOVE),
     ("plan web root", "plan", "CAP_SYS_ADMIN"),
+    ("diff box", "compare", LOOK),
+    ("blame a web", "trace", LOOK),
+    ("tree web", "weigh", LOOK),
+    ("ls web", "list", LOOK),
+    ("cat web:/a", "print", LOOK),
+    ("bisect web -- true", "bisect", LOOK),
+    ("cp web:/a here", "copy", ALL),
     ("df --containers", "count what containers have changed", "CAP_DAC_OVERRIDE"),
 ];
 
 /// Verbs that only read records: the store's owner needs no capability for them.
-const READERS: &[&str] =
-    &["images", "layers", "mounts", "inspect web", "df", "check", "prune --dry-run", "tag web other"];
+const READERS: &[&str] = &[
+    "images",
+    "layers",
+    "mounts",
+    "inspect web",
+    "history web",
+    "df",
+    "check",
+    "prune --dry-run",
+    "tag web other",
+];
 
 fn scene() -> Scene {
     let scene = Scene::new();
