@@ -14,6 +14,7 @@ mod below;
 mod blocks;
 pub mod changes;
 mod compare;
+mod depth;
 mod error;
 mod lower_links;
 mod meta;

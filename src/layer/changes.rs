@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt;
 use crate::sys::dir::{self, FileType, Stat};
 use crate::sys::{CallFailed, Errno};
 
+use super::depth::deep;
 use super::view::{Node, Place, View, join};
 use super::{meta, whiteout};
 
@@ -65,6 +66,10 @@ pub struct Change {
 ///
 /// Times of the root are left out: they tell of nothing that is not told.
 pub fn changes(new: &View<'_>, old: &View<'_>) -> Result<Vec<Change>, CallFailed> {
+    deep(|| compared(new, old))
+}
+
+fn compared(new: &View<'_>, old: &View<'_>) -> Result<Vec<Change>, CallFailed> {
     let mut compare = Compare { new, old, changes: Vec::new() };
     let (ours, theirs) = (new.root(), old.root());
     if let (Some(is), Some(was)) = (ours.first(), theirs.first()) {

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::sys::CallFailed;
 use crate::sys::dir::{self, Dir, FileType, Stat};
 
+use super::depth::deep;
 use super::view::join;
 use super::whiteout;
 
@@ -48,6 +49,10 @@ pub struct Weighed {
 /// but, where it removes a directory, of the size of all that was in it. The two sums are divided. A directory that is
 /// removed thus costs nothing by this figure; [`Weight::wastes`] tells of it.
 pub fn weigh(layers: &[(Dir, bool)]) -> Result<Weighed, CallFailed> {
+    deep(|| weighed(layers))
+}
+
+fn weighed(layers: &[(Dir, bool)]) -> Result<Weighed, CallFailed> {
     let mut scales = Scales { weights: vec![Weight::default(); layers.len()], versions: HashMap::new() };
     let mut root = Node::default();
     for (nr, (dir, is_opaque)) in layers.iter().enumerate() {
@@ -197,7 +202,7 @@ mod tests {
     }
 
     /// Weighs layers; tells `adds hides wastes` of each, and the efficiency in percent.
-    fn weighed(layers: &[&str]) -> (Vec<String>, f64) {
+    fn told(layers: &[&str]) -> (Vec<String>, f64) {
         let home = tempfile::tempdir_in("/var/tmp").unwrap();
         let dirs: Vec<(Dir, bool)> = layers
             .iter()
@@ -211,31 +216,31 @@ mod tests {
 
     #[test]
     fn what_is_written_twice_or_removed_is_wasted() {
-        assert_eq!(weighed(&["a=10 d/b=20"]), (vec!["30 0 0".to_owned()], 100.0));
+        assert_eq!(told(&["a=10 d/b=20"]), (vec!["30 0 0".to_owned()], 100.0));
         // Of `a` the smaller version counts: 4 + 20 of 10 + 4 + 20.
-        assert_eq!(weighed(&["a=10 d/b=20", "a=4"]), (vec!["30 0 10".to_owned(), "4 10 0".to_owned()], 70.6));
+        assert_eq!(told(&["a=10 d/b=20", "a=4"]), (vec!["30 0 10".to_owned(), "4 10 0".to_owned()], 70.6));
         // A file's whiteout is a version of no size: 20 of 30.
-        assert_eq!(weighed(&["a=10 d/b=20", "-a"]), (vec!["30 0 10".to_owned(), "0 10 0".to_owned()], 66.7));
+        assert_eq!(told(&["a=10 d/b=20", "-a"]), (vec!["30 0 10".to_owned(), "0 10 0".to_owned()], 66.7));
     }
 
     #[test]
     fn removed_directory_costs_nothing_by_dives_figure() {
         assert_eq!(
-            weighed(&["a=10 d/b=20 d/e/c=5", "-d"]),
+            told(&["a=10 d/b=20 d/e/c=5", "-d"]),
             (vec!["35 0 25".to_owned(), "0 25 0".to_owned()], 100.0)
         );
     }
 
     #[test]
     fn what_starts_anew_hides_all_below() {
-        let (weights, _) = weighed(&["d/b=20 d/c=1 e=2", "d! d/c=3"]);
+        let (weights, _) = told(&["d/b=20 d/c=1 e=2", "d! d/c=3"]);
         assert_eq!(weights, ["23 0 21", "3 21 0"]);
-        let (weights, _) = weighed(&["d/b=20", "d=3", "d/x=1"]);
+        let (weights, _) = told(&["d/b=20", "d=3", "d/x=1"]);
         assert_eq!(weights, ["20 0 20", "3 20 3", "1 3 0"]);
     }
 
     #[test]
     fn nothing_is_efficient() {
-        assert_eq!(weighed(&[""]), (vec!["0 0 0".to_owned()], 100.0));
+        assert_eq!(told(&[""]), (vec!["0 0 0".to_owned()], 100.0));
     }
 }

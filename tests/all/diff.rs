@@ -227,6 +227,14 @@ fn names_that_are_no_text_are_kept_in_json_and_escaped_elsewhere() {
 }
 
 #[test]
+fn tree_may_be_as_deep_as_a_path_is_long() {
+    let scene = mounted("");
+    fs::create_dir_all(scene.path("root").join("x/".repeat(1800))).unwrap();
+    assert_eq!(scene.run("diff box").succeeds().stdout.lines().count(), 1800);
+    assert!(scene.run_bytes("diff --tar box").len() > 1800 * 512);
+}
+
+#[test]
 fn container_that_is_not_there_is_named() {
     let scene = mounted("");
     scene

@@ -61,6 +61,15 @@ fn json_has_numbers() {
 }
 
 #[test]
+fn tree_may_be_as_deep_as_a_path_is_long() {
+    let scene = Scene::new();
+    let file = "x/".repeat(1800) + "f";
+    scene.save("image.tar", &image("deep:1").layer(&layer().file(&file, "1")).layer(&layer().whiteout("x")));
+    scene.run("load image.tar").succeeds();
+    scene.run("tree -q deep:1").succeeds().stdout_is("100.0");
+}
+
+#[test]
 fn image_without_waste_is_wholly_efficient() {
     let scene = Scene::new();
     scene.save("image.tar", &image("one:1").layer(&layer().file("a", "1")));
