@@ -11,8 +11,8 @@ use std::path::Path;
 
 use ovlctl::archive::Blob;
 use ovlctl::digest::Digest;
-use ovlctl::limits::{Limit, Limits};
 use ovlctl::layer::{self, Below, Buffers, Error, Options, Summary, XattrPolicy, recipe};
+use ovlctl::limits::{Limit, Limits};
 use ovlctl::sys::chain;
 use ovlctl::sys::dir::{self, Dir, FileType};
 

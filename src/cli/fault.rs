@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use super::inside::LookFault;
 use super::{loader, print};
-use crate::limits::Exceeded;
 use crate::sys::caps::Need;
 use crate::sys::chain;
 use crate::{archive, layer, mount, store};
