@@ -1,5 +1,7 @@
 //! What each fuzz target does with its input; `tests/replay` does the same with inputs that are kept.
 
+#![forbid(unsafe_code)]
+
 mod heap;
 
 pub mod choices;
