@@ -55,7 +55,8 @@ pub fn normal(name: &str) -> Result<String, BadName> {
         return Err(BadName::Component(name.to_owned()));
     }
     let last = short.rsplit('/').next().unwrap_or(short);
-    Ok(if last.contains([':', '@']) { short.to_owned() } else { format!("{short}:latest") })
+    let named = if last.contains([':', '@']) { short.to_owned() } else { format!("{short}:latest") };
+    if named.len() > LONGEST { Err(BadName::Long(named.len())) } else { Ok(named) }
 }
 
 /// Returns the name that an archive gives to an image; nothing where it is a digest, which containerd's exports may have, for
@@ -124,6 +125,7 @@ mod tests {
         assert_eq!(given("sha256:0123"), Ok(None));
         assert_eq!(given("web"), Ok(Some("web:latest".to_owned())));
         assert_eq!(normal(&"x".repeat(400)), Err(BadName::Long(400)));
+        assert_eq!(normal(&"x".repeat(LONGEST)), Err(BadName::Long(LONGEST + 7)), "with its tag");
         let digest = "0123456789abcdef".repeat(4);
         assert_eq!(normal(&digest), Err(BadName::Digest(digest.clone())));
         assert_eq!(normal(&digest[1..]), Ok(format!("{}:latest", &digest[1..])));
