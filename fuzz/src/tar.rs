@@ -153,6 +153,10 @@ fn the_crate_reads(tar: &[u8]) -> Option<Vec<Theirs>> {
         }
         let (path, link) =
             (entry.path_bytes().into_owned(), entry.link_name_bytes().map(|name| name.into_owned()));
+        // Links and devices have no data, whatever they say, to Go's reader and Python's, too; not to the crate.
+        if matches!(flag, b'1'..=b'6') && entry.size() != 0 {
+            return None;
+        }
         // It looks for the end of a long name from behind.
         if path.contains(&0) || link.as_ref().is_some_and(|link| link.contains(&0)) {
             return None;
