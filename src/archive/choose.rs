@@ -58,7 +58,8 @@ impl FromStr for ImageRef {
         if let Some(Ok(index)) = text.strip_prefix('@').map(str::parse) {
             return Ok(Self::Index(index));
         }
-        match text.strip_prefix("sha256:") {
+        // All of a digest is no name, so it needs nothing before it.
+        match text.strip_prefix("sha256:").or((text.len() == 64).then_some(text)) {
             Some(hex) if is_prefix(hex) => Ok(Self::Digest(hex.to_owned())),
             _ => name::normal(text).map(Self::Name),
         }
@@ -268,9 +269,15 @@ mod tests {
         let images = images(&[(&["a:1", "a:latest"], "linux/s390x"), (&["b:1"], "linux/s390x")]);
         let id = Digest::of(b"1");
         let manifest = Digest::of(b"manifest 1");
-        for name in
-            ["@1", "b:1", "docker.io/library/b:1", &id.to_string(), &id.short(), &manifest.to_string()]
-        {
+        for name in [
+            "@1",
+            "b:1",
+            "docker.io/library/b:1",
+            &id.to_string(),
+            &id.hex(),
+            &id.short(),
+            &manifest.to_string(),
+        ] {
             assert_eq!(chosen(&images, name, ""), Ok(1), "{name}");
         }
         assert_eq!(chosen(&images, "a", ""), Ok(0));
