@@ -25,6 +25,7 @@ use serde_json::json;
 
 use super::boot::emulator;
 use super::console::say;
+use super::emulator::Emulator;
 use super::session::{End, follow};
 use super::vm::{self, CONSOLE_LOG, Kernel};
 use crate::record::{Event, Orders, Verdict};
@@ -72,6 +73,13 @@ struct Arguments {
     jobs: usize,
 }
 
+/// How guests are run.
+struct Guests {
+    kernel: Kernel,
+    program: PathBuf,
+    emulator: Emulator,
+}
+
 /// What the test has to notice the lack of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
@@ -114,12 +122,13 @@ impl Arguments {
         let memory = self.run.join("memory");
         fs::create_dir_all(&memory)?;
         proof::run(std::process::Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&memory))?;
+        let guests = if self.again { None } else { Some(self.guests()?) };
         let queue = Mutex::new(VecDeque::from(self.fs.clone()));
         let next = || queue.lock().expect("nobody panics with the queue").pop_front();
         let work = || -> io::Result<bool> {
             let mut good = true;
             while let Some(filesystem) = next() {
-                let tally = self.filesystem(&filesystem);
+                let tally = self.filesystem(&filesystem, guests.as_ref());
                 let tally = tally.map_err(|e| io::Error::other(format!("{filesystem}: {e}")))?;
                 say(&tally.summary(&filesystem));
                 good &= (tally.bad() == 0) == self.without.is_none();
@@ -135,28 +144,28 @@ impl Arguments {
         })
     }
 
+    fn guests(&self) -> io::Result<Guests> {
+        let (name, kernel) = self.kernel.as_ref().ok_or_else(|| io::Error::other("--kernel is missing"))?;
+        let kernel = Kernel::cached(name, kernel)?;
+        let program = std::env::current_exe()?;
+        let emulator = emulator(&kernel, &program, &self.run)?;
+        Ok(Guests { kernel, program, emulator })
+    }
+
     /// Cuts the power of one filesystem.
-    fn filesystem(&self, filesystem: &str) -> io::Result<Tally> {
+    fn filesystem(&self, filesystem: &str, guests: Option<&Guests>) -> io::Result<Tally> {
         let folder = self.run.join(filesystem);
         fs::create_dir_all(&folder)?;
         let archives = folder.join("archives");
         story::images::write(filesystem, &archives)?;
-        if !self.again {
-            self.tell(filesystem, &archives, &folder)?;
+        if let Some(guests) = guests {
+            self.tell(guests, filesystem, &archives, &folder)?;
         }
         let log = Log::read(&folder.join("log"))?;
-        let mut tally = Tally::new(&log, self.seed);
         let told = log.acknowledged(log.entries.len());
         if told != STEPS.len() {
             return Err(io::Error::other(format!("the log has marks of {told} steps of {}", STEPS.len())));
         }
-        let points = if self.at.is_empty() {
-            points::choose(&log, self.points, self.seed)
-        } else {
-            let mut points: Vec<_> = self.at.iter().map(|point| (*point, "again")).collect();
-            points.sort_unstable();
-            points
-        };
         let memory = self.run.join("memory").join(filesystem);
         fs::create_dir_all(&memory)?;
         let program = self.ovlctl.clone().map_or_else(std::env::current_exe, Ok)?;
@@ -168,8 +177,24 @@ impl Arguments {
             folder: memory,
             same_boot: self.without == Some(Part::Recovery),
         };
-        let mut replay = Replay::new(&log, &folder.join("made"), &bench.folder)?;
-        let mut found = fs::File::create(folder.join("points.jsonl"))?;
+        self.look(&log, &folder, &bench)
+    }
+
+    /// Looks at points of a log.
+    fn look(&self, log: &Log, folder: &Path, bench: &Bench<'_>) -> io::Result<Tally> {
+        let (points, report) = if self.at.is_empty() {
+            (points::choose(log, self.points, self.seed), "points.jsonl")
+        } else {
+            let mut points: Vec<_> = self.at.iter().map(|point| (*point, "again")).collect();
+            points.sort_unstable();
+            (points, "again.jsonl")
+        };
+        if points.is_empty() {
+            return Err(io::Error::other("no point was looked at"));
+        }
+        let mut tally = Tally::new(log, self.seed);
+        let mut replay = Replay::new(log, &folder.join("made"), &bench.folder)?;
+        let mut found = fs::File::create(folder.join(report))?;
         for (point, kind) in points {
             let image = bench.folder.join("point");
             replay.make(point, &image)?;
@@ -183,7 +208,7 @@ impl Arguments {
             writeln!(found, "{line}")?;
             if !seen.faults.is_empty() && tally.bad() < TOLD {
                 let first: String = seen.faults[0].chars().take(LINE).collect();
-                say(&format!("{filesystem} {point}, after step {acknowledged}: {first}"));
+                say(&format!("{} {point}, after step {acknowledged}: {first}", bench.filesystem));
             }
             tally.add(kind, &seen);
         }
@@ -191,11 +216,8 @@ impl Arguments {
     }
 
     /// Has a guest tell the story; leaves in `folder` the filesystem that it began with, and the log.
-    fn tell(&self, filesystem: &str, archives: &Path, folder: &Path) -> io::Result<()> {
-        let (name, kernel) = self.kernel.as_ref().ok_or_else(|| io::Error::other("--kernel is missing"))?;
-        let kernel = Kernel::cached(name, kernel)?;
-        let program = std::env::current_exe()?;
-        let emulator = emulator(&kernel, &program, folder)?;
+    fn tell(&self, guests: &Guests, filesystem: &str, archives: &Path, folder: &Path) -> io::Result<()> {
+        let Guests { kernel, program, emulator } = guests;
         let (disk, log) = (folder.join("disk"), folder.join("log"));
         disk::make(filesystem, &folder.join("made"), &disk)?;
         let manner = Manner { sync: self.without != Some(Part::Sync), seed: self.seed };
@@ -208,7 +230,7 @@ impl Arguments {
             files.push((inside(Path::new(PROGRAM)), fs::read(other)?));
         }
         let orders = Orders { facts: Vec::new(), filesystem: filesystem.to_owned(), limit: LIMIT.as_secs() };
-        let child = vm::start_logged(&kernel, &program, &orders, &files, (&disk, &log), &emulator, folder)?;
+        let child = vm::start_logged(kernel, program, &orders, &files, (&disk, &log), emulator, folder)?;
         let mut failed = None;
         let mut steps = fs::File::create(folder.join("steps.jsonl"))?;
         let patience = vm::patience(emulator.accelerator, LIMIT);
