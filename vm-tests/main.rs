@@ -39,7 +39,8 @@ fn main() -> ExitCode {
         return done;
     }
     let arguments: Vec<_> = std::env::args_os().collect();
-    if arguments.first().is_some_and(|name| name == "ovlctl") {
+    // Or what it calls the processes that it starts: `ovlctl-loader`.
+    if arguments.first().is_some_and(|name| name.as_encoded_bytes().starts_with(b"ovlctl")) {
         return ovlctl::cli::main();
     }
     let words: Vec<_> = arguments.iter().skip(1).map(|word| word.to_str().unwrap_or_default()).collect();
