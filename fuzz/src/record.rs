@@ -24,7 +24,7 @@ pub fn run(data: &[u8]) {
     match kind {
         b'l' => read::<LayerRecord>(&text, |_| ()),
         b'i' => read::<ImageRecord>(&text, |image| {
-            assert!(image.size() > 0 || image.layers.iter().all(|layer| layer.size == 0))
+            assert!(image.size() > 0 || image.layers.iter().all(|layer| layer.size == 0));
         }),
         b'n' => read::<Names>(&text, |_| ()),
         b'c' => read::<ContainerRecord>(&text, container),

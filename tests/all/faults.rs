@@ -179,7 +179,7 @@ fn the_time_that_is_recorded_is_the_clock_s() {
 }
 
 /// Runs `ovlctl` within a limit of prlimit(1).
-fn limited(scene: &Scene, limit: &str, words: &str) -> crate::support::scene::Outcome {
+fn limited(scene: &Scene, limit: &str, words: &str) -> crate::support::outcome::Outcome {
     let mut command = Command::new("prlimit");
     command.arg(limit).arg(env!("CARGO_BIN_EXE_ovlctl")).arg("--root").arg(scene.store());
     scene.outcome(command.args(words.split(' ')).current_dir(scene.path("")))

@@ -67,7 +67,7 @@ fn scene() -> Scene {
 }
 
 /// Runs it by `program`, which takes privileges away.
-fn run_by(scene: &Scene, program: &[&str], words: &str) -> crate::support::scene::Outcome {
+fn run_by(scene: &Scene, program: &[&str], words: &str) -> crate::support::outcome::Outcome {
     let mut command = Command::new(program[0]);
     command.args(&program[1..]).arg(scene.path("ovlctl")).arg("--root").arg(scene.store());
     command.args(words.split_whitespace()).env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");

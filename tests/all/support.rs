@@ -8,6 +8,7 @@ pub(crate) mod cases;
 pub(crate) mod fingerprint;
 pub(crate) mod image;
 pub(crate) mod needs;
+pub(crate) mod outcome;
 pub(crate) mod scene;
 pub(crate) mod tarball;
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]

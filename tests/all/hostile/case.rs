@@ -11,15 +11,17 @@ use std::process::{Command, Stdio};
 use super::canary::Canary;
 use crate::support::Scene;
 use crate::support::image::{Files, Image, Packing, docker_legacy, image, oci};
-use crate::support::scene::Outcome;
+use crate::support::outcome::Outcome;
 use crate::support::tree::same;
 use crate::support::{Layer, layer};
+
+/// Makes the tars of layers, the base first; it is told where the canary is, as an absolute path.
+pub(super) type Layers = fn(&str) -> Vec<Vec<u8>>;
 
 /// One case of a table.
 pub(super) struct Case {
     pub(super) name: &'static str,
-    /// The layers' tars, the base first; it is told where the canary is, as an absolute path.
-    pub(super) layers: fn(&str) -> Vec<Vec<u8>>,
+    pub(super) layers: Layers,
     pub(super) verdict: Verdict,
 }
 
@@ -32,15 +34,16 @@ pub(super) enum Verdict {
 }
 
 /// A case of one layer that is these entries.
-pub(super) fn refused(name: &'static str, layers: fn(&str) -> Vec<Vec<u8>>, words: &'static str) -> Case {
+pub(super) fn refused(name: &'static str, layers: Layers, words: &'static str) -> Case {
     Case { name, layers, verdict: Verdict::Refused(words) }
 }
 
-pub(super) fn contained(name: &'static str, layers: fn(&str) -> Vec<Vec<u8>>, tree: &'static str) -> Case {
+pub(super) fn contained(name: &'static str, layers: Layers, tree: &'static str) -> Case {
     Case { name, layers, verdict: Verdict::Contained(tree) }
 }
 
 /// The tars of layers.
+#[expect(clippy::needless_pass_by_value, reason = "each case makes its own")]
 pub(super) fn tars<const N: usize>(layers: [Layer; N]) -> Vec<Vec<u8>> {
     layers.iter().map(Layer::tar).collect()
 }

@@ -1,6 +1,6 @@
 //! Names that lead out, or that no file can have.
 
-use super::case::{Case, Lab, contained, refused, tars};
+use super::case::{Case, Lab, Layers, contained, refused, tars};
 use super::raw::{GNU, MAGIC, PREFIX, file, gnu_long, header, records, tar};
 use crate::support::layer;
 
@@ -118,7 +118,7 @@ fn names_that_only_look_like_a_way_out() {
 fn the_root_stays_a_directory() {
     const ROOT: &str = "the layer's root is no directory";
     let mut cases: Vec<Case> = Vec::new();
-    let links: [fn(&str) -> Vec<Vec<u8>>; 4] = [
+    let links: [Layers; 4] = [
         |out| tars([layer().symlink(".", out).file("canary", "x")]), // CVE-2021-29136
         |out| tars([layer().symlink("./", out).file("canary", "x")]),
         |out| tars([layer().symlink("/", out).file("canary", "x")]),
