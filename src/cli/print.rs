@@ -196,7 +196,7 @@ mod tests {
         let long = format!("ovlctl: cannot load x: entry '{}': leads out", "n".repeat(1 << 20));
         let line = shortened(long);
         assert!(line.starts_with("ovlctl: cannot load x: entry 'nnn"), "{line}");
-        assert!(line.ends_with("nnn': leads out") && line.contains("n[… 1046621 characters …]n"), "{line}");
+        assert!(line.ends_with("nnn': leads out") && line.contains("n[… 1046618 characters …]n"), "{line}");
         let path = "p".repeat(4095);
         assert_eq!(shortened(path.clone()), path);
     }

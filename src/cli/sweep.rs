@@ -1,6 +1,7 @@
 //! What removed layers and containers leave is deleted after the command: by another process, or by this one.
 
 use std::ffi::OsStr;
+use std::io;
 
 use clap::Args;
 
@@ -49,7 +50,7 @@ impl Sweeping {
     pub(super) fn prepare(self, context: &Context) {
         match self {
             Self::Confined => {
-                let _ = start(context);
+                let _ = start(context, background::start);
             }
             Self::Silently | Self::Told | Self::Waited => {}
         }
@@ -73,7 +74,7 @@ impl Sweeping {
             }
             Self::Waited => now(context),
             Self::Silently | Self::Told => {
-                if start(context) && matches!(self, Self::Told) {
+                if start(context, background::start_last) && matches!(self, Self::Told) {
                     fault::say("its files are deleted in the background; --wait waits for it");
                 }
                 Ok(())
@@ -83,10 +84,10 @@ impl Sweeping {
 }
 
 /// Starts a process that deletes what there is to delete. Where that cannot be, the next command tries again.
-fn start(context: &Context) -> bool {
+fn start(context: &Context, start: fn(&str, &[&OsStr]) -> io::Result<()>) -> bool {
     let Ok(store) = context.open_store() else { return false };
     let sweep = ["--root".as_ref(), store.layout().root().as_os_str(), OsStr::new("sweep")];
-    stage::needs_sweep(store.layout()).unwrap_or(false) && background::start(NAME, &sweep).is_ok()
+    stage::needs_sweep(store.layout()).unwrap_or(false) && start(NAME, &sweep).is_ok()
 }
 
 fn now(context: &Context) -> Result<(), Fault> {

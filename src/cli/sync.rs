@@ -44,12 +44,12 @@ impl Syncing {
     }
 
     /// Starts a process that does so, unless the disk has `image` already. Where that cannot be, the next load or mount does
-    /// it.
+    /// it. To be called last.
     pub(super) fn start(self, context: &Context, image: &Digest) {
         let Ok(store) = context.open_store() else { return };
         let sync = ["--root".as_ref(), store.layout().root().as_os_str(), OsStr::new("sync")];
         if !self.no_sync && !store.is_synced(image) {
-            let _ = background::start(NAME, &sync);
+            let _ = background::start_last(NAME, &sync);
         }
     }
 }

@@ -14,8 +14,15 @@ const NICE: i32 = 10;
 
 /// Starts this program anew with `arguments`, and does not wait for it.
 ///
-/// Ctrl-C and a terminal that closes do not end it: it has a process group of its own. It keeps no terminal, no pipe and no
-/// working directory of this process's in use; what else it got it closes by [`stand_back`].
+/// Ctrl-C and a terminal that closes do not end it: it has a process group of its own. It keeps no terminal, no pipe, no
+/// lock and no working directory of this process's in use. To be called last: closes all that is open here, but standard
+/// input, output and error.
+pub fn start_last(name: &str, arguments: &[&OsStr]) -> io::Result<()> {
+    close_others();
+    start(name, arguments)
+}
+
+/// The same, while this process goes on with what it has open: the other one closes that by [`stand_back`], a moment later.
 pub fn start(name: &str, arguments: &[&OsStr]) -> io::Result<()> {
     let mut command = Command::new(OURSELVES);
     command.arg0(name).args(arguments).process_group(0).current_dir("/");

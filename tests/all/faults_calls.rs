@@ -336,7 +336,8 @@ fn names_what_failed(told: &str) -> Result<(), String> {
         // Where the very line could not be written.
         return if told.is_empty() { Ok(()) } else { Err(format!("{} errors are told", faults.len())) };
     };
-    let whole = ["standard output", "no space left on ", "read-only filesystem", "problem"];
+    let whole =
+        ["standard output", "the process that reads", "no space left on ", "read-only filesystem", "problem"];
     if fault.matches(": ").count() > 2 || whole.iter().any(|words| fault.contains(words)) {
         Ok(())
     } else {
