@@ -309,7 +309,7 @@ fn sparse_maps_that_lie_are_refused() {
         ),
         refused(
             "a map that is longer than its data",
-            |_| sparse_1_0(&[&b"100\n"[..], &b"0\n".repeat(254)].concat(), b""),
+            |_| sparse_1_0(&[&b"200\n"[..], &b"0\n".repeat(254)].concat(), b""),
             "its sparse map is longer than its data",
         ),
         refused("a map that is no map", |_| sparse_1_0(&[b'1'; 512], &[1; 10]), "its sparse map is no map"),
