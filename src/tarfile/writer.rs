@@ -4,6 +4,8 @@
 
 use std::io::{self, Read, Write};
 
+use tar::{EntryType, Header};
+
 use super::header::BLOCK;
 use super::{Kind, Member};
 
@@ -31,10 +33,11 @@ impl<W: Write> Writer<W> {
         if !records.is_empty() {
             let last = member.path.rsplit(|&byte| byte == b'/').find(|part| !part.is_empty());
             let name = [b"PaxHeaders/", last.unwrap_or(b"root")].concat();
-            self.out.write_all(&header(&name, b'x', 0o644, records.len() as u64))?;
+            let header = header(&name, EntryType::XHeader, 0o644, records.len() as u64);
+            self.out.write_all(header.as_bytes())?;
             self.padded(&mut records.as_slice(), records.len() as u64)?;
         }
-        self.out.write_all(&member_header(member))?;
+        self.out.write_all(member_header(member).as_bytes())?;
         self.padded(contents, member.stored)
     }
 
@@ -54,48 +57,44 @@ impl<W: Write> Writer<W> {
     }
 }
 
-fn member_header(member: &Member) -> [u8; BLOCK] {
-    let (flag, link): (u8, &[u8]) = match &member.kind {
-        Kind::File => (b'0', b""),
-        Kind::HardLink(target) => (b'1', target),
-        Kind::Symlink(target) => (b'2', target),
-        Kind::CharDevice { .. } => (b'3', b""),
-        Kind::BlockDevice { .. } => (b'4', b""),
-        Kind::Directory => (b'5', b""),
-        Kind::Fifo => (b'6', b""),
+fn member_header(member: &Member) -> Header {
+    let kind = match &member.kind {
+        Kind::File => EntryType::Regular,
+        Kind::HardLink(_) => EntryType::Link,
+        Kind::Symlink(_) => EntryType::Symlink,
+        Kind::CharDevice { .. } => EntryType::Char,
+        Kind::BlockDevice { .. } => EntryType::Block,
+        Kind::Directory => EntryType::Directory,
+        Kind::Fifo => EntryType::Fifo,
     };
-    let mut block = header(&member.path, flag, member.mode, member.stored);
-    octal(&mut block[108..116], u64::from(member.uid));
-    octal(&mut block[116..124], u64::from(member.gid));
-    octal(&mut block[136..148], u64::try_from(member.mtime.seconds).unwrap_or_default());
-    text(&mut block[157..257], link);
-    if let Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } = member.kind {
-        octal(&mut block[329..337], u64::from(major));
-        octal(&mut block[337..345], u64::from(minor));
+    let mut header = header(&member.path, kind, member.mode, member.stored);
+    header.set_uid(fitting(member.uid.into(), SEVEN_DIGITS));
+    header.set_gid(fitting(member.gid.into(), SEVEN_DIGITS));
+    header.set_mtime(fitting(u64::try_from(member.mtime.seconds).unwrap_or_default(), ELEVEN_DIGITS));
+    if let Kind::HardLink(target) | Kind::Symlink(target) = &member.kind {
+        text(&mut header.as_old_mut().linkname, target);
     }
-    summed(block)
+    if let (Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor }, Some(ustar)) =
+        (&member.kind, header.as_ustar_mut())
+    {
+        ustar.set_device_major(*major);
+        ustar.set_device_minor(*minor);
+    }
+    header.set_cksum();
+    header
 }
 
-fn header(name: &[u8], flag: u8, mode: u32, size: u64) -> [u8; BLOCK] {
-    let mut block = [0; BLOCK];
-    text(&mut block[..NAME], name);
-    octal(&mut block[100..108], u64::from(mode));
-    octal(&mut block[108..116], 0);
-    octal(&mut block[116..124], 0);
-    octal(&mut block[124..136], size);
-    octal(&mut block[136..148], 0);
-    block[156] = flag;
-    block[257..265].copy_from_slice(b"ustar\x0000");
-    octal(&mut block[329..337], 0);
-    octal(&mut block[337..345], 0);
-    summed(block)
-}
-
-fn summed(mut block: [u8; BLOCK]) -> [u8; BLOCK] {
-    block[148..156].fill(b' ');
-    let sum: u64 = block.iter().map(|&byte| u64::from(byte)).sum();
-    octal(&mut block[148..155], sum);
-    block
+fn header(name: &[u8], kind: EntryType, mode: u32, size: u64) -> Header {
+    let mut header = Header::new_ustar();
+    // The crate's setter refuses `..`, a leading slash, and what is too long.
+    text(&mut header.as_old_mut().name, name);
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(fitting(size, ELEVEN_DIGITS));
+    header.set_cksum();
+    header
 }
 
 /// Writes as much as there is room for: the whole is in a record then.
@@ -104,14 +103,13 @@ fn text(field: &mut [u8], value: &[u8]) {
     field[..len].copy_from_slice(&value[..len]);
 }
 
-/// Writes a number, or 0 where there is no room for it: it is in a record then.
-fn octal(field: &mut [u8], number: u64) {
-    let digits = field.len() - 1;
-    let fits = number >> (3 * digits) == 0;
-    let text = format!("{:0digits$o}\0", if fits { number } else { 0 });
-    field.copy_from_slice(text.as_bytes());
+/// Returns 0 for what a field has no room for: it is in a record then, and GNU's own form of it in no ustar header.
+fn fitting(number: u64, most: u64) -> u64 {
+    if number > most { 0 } else { number }
 }
 
+/// Returns the records of what the header cannot hold. The crate would take keys that are UTF-8 only, and end a tar that
+/// failed as if it were whole; names of attributes are any bytes.
 fn records(member: &Member) -> io::Result<Vec<u8>> {
     let mut records = Vec::new();
     let mut record = |key: &[u8], value: &[u8]| {
