@@ -47,7 +47,7 @@ pub mod views;
 
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use boot::{Boot, Format, State};
@@ -80,6 +80,16 @@ impl Store {
     #[must_use]
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Returns what tells this store from every other, its copies included, from wherever it is seen, as `stat -c %d:%i` prints
+    /// it: device and inode of its directory. `None` where there is no store.
+    pub fn identity(&self) -> Result<Option<String>, Error> {
+        match fs::metadata(self.layout.root()) {
+            Ok(root) => Ok(Some(format!("{}:{}", root.dev(), root.ino()))),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(file(self.layout.root())(e)),
+        }
     }
 
     /// Makes the store where there is none.

@@ -98,7 +98,7 @@ impl Check {
         let root = store.layout().root().display();
         let failed = |e: Error| Fault::new("repair", &root, e);
         let change = store.change(Share::Exclusive, &mut waiting()).map_err(failed)?;
-        let mounted = mount::container::mounted_ids().map_err(|e| Fault::new("repair", &root, e))?;
+        let mounted = mount::container::mounted_ids(store).map_err(|e| Fault::new("repair", &root, e))?;
         let _confined = load::confine(store, &self.from);
         let mut left = Vec::new();
         for finding in findings {

@@ -112,7 +112,7 @@ impl Df {
         }
         let store = context.store()?;
         let object = || format!("the usage of {}", context.root.display());
-        let mounted = container::mounted_ids().map_err(|e| Fault::new("tell", object(), e))?;
+        let mounted = container::mounted_ids(&store).map_err(|e| Fault::new("tell", object(), e))?;
         let count = if self.containers { Count::Containers } else { Count::Records };
         let usage = store.usage(&mounted, count).map_err(|e| Fault::new("tell", object(), e))?;
         if self.json {

@@ -142,7 +142,7 @@ fn container_view(
         return Ok([&[upper], image].concat());
     }
     // Nobody but the mount itself has a handle of what is in memory: what it shows is all that there is.
-    let root = container::live_root(container)?.ok_or(Cause::NotMounted)?;
+    let root = container::live_root(store, container)?.ok_or(Cause::NotMounted)?;
     Ok(vec![pool.add(root).map_err(store::Error::from)?])
 }
 

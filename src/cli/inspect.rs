@@ -121,7 +121,7 @@ fn facts(store: &Store, name: &str) -> Result<Value, Fault> {
     let failed = |e| Fault::new("inspect", format!("'{name}'"), e);
     if let Some(container) = store.container(name).map_err(failed)? {
         let mounted =
-            mount::container::mounts().map_err(|e| Fault::new("inspect", format!("'{name}'"), e))?;
+            mount::container::mounts(store).map_err(|e| Fault::new("inspect", format!("'{name}'"), e))?;
         let mounted = mounted.into_iter().find(|mount| mount.id == container.id);
         return Ok(value(&container_facts(store, &container, mounted.as_ref()).map_err(failed)?));
     }

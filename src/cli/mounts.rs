@@ -54,7 +54,7 @@ impl Mounts {
 
 fn rows(store: &Store) -> Result<Vec<MountRow>, Fault> {
     let failed = |e| Fault::new("list", "mounts", e);
-    let mounts = container::mounts().map_err(|e| Fault::new("list", "mounts", e))?;
+    let mounts = container::mounts(store).map_err(|e| Fault::new("list", "mounts", e))?;
     let images = store.images().map_err(failed)?;
     let layers =
         |id: &Digest| images.iter().find(|image| image.record.id == *id).map_or(0, |i| i.record.layers.len());

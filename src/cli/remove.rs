@@ -83,7 +83,7 @@ fn remove(context: &Context, name: &str) -> Result<(), Fault> {
     let change = store.change_that_frees(Share::Exclusive, &mut waiting()).map_err(failed)?;
     // One that a killed command left is no reason to keep the image.
     mount::container::forget_ephemeral(&change).map_err(|e| Fault::new("remove", object(), e))?;
-    let mounted = mount::container::mounted_ids().map_err(|e| Fault::new("remove", object(), e))?;
+    let mounted = mount::container::mounted_ids(&store).map_err(|e| Fault::new("remove", object(), e))?;
     match change.remove_image(name, &mounted).map_err(failed)? {
         Removed::Untagged(name) => print::line(&format!("untagged {name}")),
         Removed::Deleted { names, id, layers } => {
@@ -124,7 +124,7 @@ impl Prune {
         if let Some(change) = &change {
             mount::container::forget_ephemeral(change).map_err(not_mounted)?;
         }
-        let mounted = mount::container::mounted_ids().map_err(not_mounted)?;
+        let mounted = mount::container::mounted_ids(&store).map_err(not_mounted)?;
         let garbage = store.garbage(&mounted).map_err(failed)?;
         for image in &garbage.images {
             print::line(&format!("image {}", image.id))?;

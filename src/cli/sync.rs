@@ -100,7 +100,7 @@ fn recover(context: &Context) -> Result<(), Fault> {
         return Ok(());
     }
     let root = store.layout().root().display();
-    let mounted = mount::container::mounted_ids().map_err(|e| Fault::new("recover", &root, e))?;
+    let mounted = mount::container::mounted_ids(&store).map_err(|e| Fault::new("recover", &root, e))?;
     let recovered = store.recover(&mounted, &mut waiting(), &mut |loss| fault::say(&loss.to_string()));
     recovered.map_err(|e| Fault::new("recover", &root, e))
 }

@@ -1,7 +1,7 @@
 //! Images and containers of a store, mounted: what the store knows becomes a plan.
 //!
-//! A mount of the store's says in its source whose it is: `ovlctl:` and the id of a container, or of an image that is
-//! mounted without one. What is mounted is always read from there, never believed from a record.
+//! A mount of the store's says in its source whose it is: `ovlctl:ID@STORE`, the id of a container, or of an image that is
+//! mounted without one, and the store's identity. What is mounted is always read from there, never believed from a record.
 
 mod ended;
 mod live;
@@ -28,7 +28,7 @@ use crate::store::record::{ContainerRecord, ImageRecord, StoredPath, Upper};
 use crate::store::{self, Change, Store};
 use crate::sys::lock::Holder;
 use ended::{is_mounted, refuse_mounted};
-use mounted::SOURCE;
+use mounted::source;
 
 /// Why an image or a container could not be mounted or unmounted.
 #[derive(Debug, thiserror::Error)]
@@ -209,8 +209,8 @@ pub fn mount_again(
     waiting: &mut dyn FnMut(&[Holder]),
 ) -> Result<Done, Error> {
     let (mut container, own) = change.hold_container(name, waiting)?;
-    refuse_mounted(&container)?;
-    if is_mounted(&container)? {
+    refuse_mounted(change.store(), &container)?;
+    if is_mounted(change.store(), &container)? {
         return Err(Error::MountedElsewhere);
     }
     how.target.map_or(Ok(()), |target| outside(change.store(), target.path()))?;
@@ -267,7 +267,7 @@ fn plan(store: &Store, lowers: Vec<Lower>, access: Access, id: &str, how: &How<'
     }
     let mut plan = Plan::new(lowers, access);
     plan.options = how.options.clone();
-    plan.source = format!("{SOURCE}{id}");
+    plan.source = source(store, id)?;
     plan.method = how.method;
     plan.overlay2 = Some(store.layout().overlay2());
     Ok(plan)

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::mounted::{id_of, mounted_ids, overlays};
+use super::mounted::{Ours, mounted_ids, overlays};
 use super::{Error, work_beside};
 use crate::digest::Digest;
 use crate::mount::inuse::{self, InUse};
@@ -31,7 +31,7 @@ pub fn unmount(
     waiting: &mut dyn FnMut(&[Holder]),
 ) -> Result<Unmounted, Error> {
     let target = mount.target.clone();
-    let id = id_of(mount);
+    let id = Ours::of(store)?.id_of(mount);
     let container = store.containers()?.into_iter().find(|container| Some(&container.id) == id.as_ref());
     let Some(container) = container else {
         mount::unmount(&mount.target, lazy)?;
@@ -42,7 +42,7 @@ pub fn unmount(
     mount::unmount(&mount.target, lazy)?;
     let goes = remove || container.is_ephemeral();
     // A bind mount, or a copy in another namespace, shows it still: it goes with the last of them.
-    let stays = !goes || is_mounted(&container)?;
+    let stays = !goes || is_mounted(store, &container)?;
     if !stays {
         drop_container(&change, &container, &own)?;
     } else if container.unfinished {
@@ -56,8 +56,8 @@ pub fn unmount(
 /// Removes a container with its changes, unless it is mounted.
 pub fn remove(change: &Change<'_>, name: &str, waiting: &mut dyn FnMut(&[Holder])) -> Result<(), Error> {
     let (container, own) = change.hold_container(name, waiting)?;
-    refuse_mounted(&container)?;
-    if is_mounted(&container)? {
+    refuse_mounted(change.store(), &container)?;
+    if is_mounted(change.store(), &container)? {
         return Err(Error::MountedElsewhere);
     }
     let dirs = dirs_there(change, &container)?;
@@ -80,9 +80,10 @@ fn dirs_there(change: &Change<'_>, container: &ContainerRecord) -> Result<Option
 }
 
 /// Whether a container is mounted anywhere, in any mount namespace, and not only in another command's copy.
-pub(super) fn is_mounted(container: &ContainerRecord) -> Result<bool, Error> {
-    let gone =
-        patience::until(PASSING, || Ok::<_, Error>((!mounted_ids()?.contains(&container.id)).then_some(())))?;
+pub(super) fn is_mounted(store: &Store, container: &ContainerRecord) -> Result<bool, Error> {
+    let gone = patience::until(PASSING, || {
+        Ok::<_, Error>((!mounted_ids(store)?.contains(&container.id)).then_some(()))
+    })?;
     Ok(gone.is_none())
 }
 
@@ -123,11 +124,13 @@ pub fn forget_ephemeral(change: &Change<'_>) -> Result<(), Error> {
     if containers.is_empty() {
         return Ok(());
     }
-    let mounted = mounted_ids()?;
+    let store = change.store();
+    let mounted = mounted_ids(store)?;
     for container in containers.into_iter().filter(|container| !mounted.contains(&container.id)) {
         // Looked at again under the container's lock: another command may be about to mount it.
         let Some((container, own)) = change.try_hold_container(&container.name)? else { continue };
-        if !container.stays() && !mounted_ids()?.contains(&container.id) && is_unused(change, &container)? {
+        let is_shown = mounted_ids(store)?.contains(&container.id);
+        if !container.stays() && !is_shown && is_unused(change, &container)? {
             drop_container(change, &container, &own)?;
         }
     }
@@ -145,8 +148,9 @@ fn is_unused(change: &Change<'_>, container: &ContainerRecord) -> Result<bool, E
 }
 
 /// A container is mounted once: says no where it is in this mount namespace.
-pub(super) fn refuse_mounted(container: &ContainerRecord) -> Result<(), Error> {
-    let found = overlays()?.into_iter().find(|mount| id_of(mount).as_ref() == Some(&container.id));
+pub(super) fn refuse_mounted(store: &Store, container: &ContainerRecord) -> Result<(), Error> {
+    let ours = Ours::of(store)?;
+    let found = overlays()?.into_iter().find(|mount| ours.id_of(mount).as_ref() == Some(&container.id));
     found.map_or(Ok(()), |mount| Err(Error::Mounted(mount.target)))
 }
 
@@ -155,6 +159,7 @@ pub fn refuse_image_in_use(store: &Store, image: &Digest) -> Result<(), Error> {
     let mut ids = vec![image.hex()];
     let over = store.containers()?.into_iter().filter(|container| container.image == *image);
     ids.extend(over.map(|container| container.id));
-    let found = overlays()?.into_iter().find(|mount| id_of(mount).is_some_and(|id| ids.contains(&id)));
+    let ours = Ours::of(store)?;
+    let found = overlays()?.into_iter().find(|mount| ours.id_of(mount).is_some_and(|id| ids.contains(&id)));
     found.map_or(Ok(()), |mount| Err(Error::Mounted(mount.target)))
 }

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::mounted::{id_of, overlays};
-use super::{Error, store};
+use super::mounted::{Ours, overlays};
+use super::{Error, Store, store};
 use crate::mount::{OverlayMount, inuse};
 use crate::store::record::ContainerRecord;
 use crate::sys::dir::Dir;
@@ -13,14 +13,15 @@ use crate::sys::mount;
 /// where it is mounted nowhere. Everything but this mount's own tree would be seen at second hand: what overlayfs shows
 /// of an upper directory that somebody changes beneath it is undefined (overlayfs.rst, "Changes to underlying
 /// filesystems").
-pub fn live_root(container: &ContainerRecord) -> Result<Option<Dir>, Error> {
+pub fn live_root(store: &Store, container: &ContainerRecord) -> Result<Option<Dir>, Error> {
+    let ours = Ours::of(store)?;
     let mut covered = None;
     let namespaces = inuse::namespaces().map_err(Error::Table)?;
     let here = (PathBuf::from("/"), overlays()?);
     let elsewhere = namespaces.into_iter().map(|(process, overlays)| (process.join("root"), overlays));
     for (root, overlays) in std::iter::once(here).chain(elsewhere) {
         let whole = |mount: &&OverlayMount| {
-            id_of(mount).as_ref() == Some(&container.id) && mount.root == Path::new("/")
+            ours.id_of(mount).as_ref() == Some(&container.id) && mount.root == Path::new("/")
         };
         for mount in overlays.iter().filter(whole) {
             let path = root.join(mount.target.strip_prefix("/").unwrap_or(&mount.target));

@@ -52,7 +52,7 @@ pub fn open_container(
     waiting: &mut dyn FnMut(&[Holder]),
 ) -> Result<Opened, Error> {
     let (container, own) = change.hold_container(name, waiting)?;
-    if let Some(root) = live_root(&container)? {
+    if let Some(root) = live_root(change.store(), &container)? {
         return Ok(Opened::Live(root));
     }
     let image = image_of(change.store(), &container)?;
