@@ -8,11 +8,11 @@ mod check;
 mod cp;
 mod df;
 mod diff;
+mod enter;
 mod fault;
 mod history;
 mod images;
 mod inode;
-mod inside;
 mod inspect;
 mod limit;
 mod load;
@@ -20,6 +20,7 @@ mod loader;
 mod ls;
 mod mount;
 mod mounts;
+mod place;
 mod print;
 mod probe;
 mod remove;
@@ -27,7 +28,6 @@ mod sweep;
 mod sync;
 mod tree;
 mod umount;
-mod within;
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -83,7 +83,7 @@ enum Verb {
     #[command(hide = true)]
     Loader(loader::Loader),
     #[command(hide = true)]
-    Within(within::Within),
+    Enter(enter::Enter),
 }
 
 /// Runs the command line of this process.
@@ -130,7 +130,7 @@ impl Cli {
             Verb::Sweep(verb) => verb.run(&context),
             Verb::Sync(verb) => verb.run(&context),
             Verb::Loader(verb) => verb.run(&context),
-            Verb::Within(verb) => verb.run(),
+            Verb::Enter(verb) => verb.run(),
         };
         // Whatever became of it: a load that failed leaves most to delete.
         let sweeping = sweeping.map(|sweeping| if done.is_ok() { sweeping } else { sweeping.unsaid() });
@@ -156,7 +156,7 @@ impl Verb {
             | Self::Tree(_)
             | Self::Blame(_)
             | Self::Bisect(_)
-            | Self::Within(_)
+            | Self::Enter(_)
             | Self::Ls(_)
             | Self::Cat(_)
             | Self::Cp(_)

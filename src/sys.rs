@@ -12,8 +12,8 @@ pub mod filesystem;
 pub mod kmsg;
 pub mod lock;
 pub mod mount;
+pub mod namespace;
 pub mod probe;
-pub mod room;
 pub mod script;
 pub mod tree;
 

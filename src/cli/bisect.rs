@@ -10,18 +10,18 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::enter::NOT_TRIED;
 use super::fault::{self, Cause, Fault};
 use super::history::brief;
-use super::inside::LookFault;
+use super::place::LookFault;
 use super::print::{self, Column, Listing};
-use super::within::NOT_TRIED;
 use super::{Context, permit};
 use crate::digest::Digest;
 use crate::mount::container;
 use crate::store::Store;
 use crate::store::record::ImageRecord;
 use crate::sys::caps::TO_LOOK;
-use crate::sys::room::Network;
+use crate::sys::namespace::Network;
 
 /// Find the first layer at which a command fails
 ///
@@ -117,7 +117,7 @@ impl Bisect {
         let image = image.clone().up_to(Some(nr));
         let status = container::within_image(store, &image, network, |root| {
             let mut command = Command::new("/proc/self/exe");
-            command.arg("within").arg(root).env_clear();
+            command.arg("enter").arg(root).env_clear();
             environment.iter().for_each(|variable| {
                 command.arg("--env").arg(variable);
             });

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::fault::{self, Cause, Fault};
 use super::history::brief;
-use super::inside::LookFault;
+use super::place::LookFault;
 use super::print::{self, Column, Listing};
 use super::{Context, inode, permit};
 use crate::digest::Digest;

@@ -7,13 +7,13 @@ use std::rc::Rc;
 use clap::Args;
 
 use super::fault::{self, Cause, Fault};
-use super::inside::{self, LookFault, Place, Subject};
+use super::place::{self, LookFault, Place, Subject};
 use super::{Context, permit, print};
 use crate::layer::pack;
 use crate::store::Store;
 use crate::sys::caps::TO_EXTRACT;
 use crate::sys::copy::Copy;
-use crate::sys::dir::inside::{Found, Last};
+use crate::sys::dir::in_root::{Found, Last};
 use crate::sys::dir::{self, Dir, FileType};
 use crate::sys::{CallFailed, Errno};
 
@@ -62,7 +62,7 @@ impl Cp {
         let mut copy = Copy::default();
         match (End::find(&store, &self.from)?, End::find(&store, &self.to)?) {
             (End::Inside(from), End::Here(to)) => {
-                let here = Dir::open("/".as_ref()).map_err(inside::failed)?;
+                let here = Dir::open("/".as_ref()).map_err(place::failed)?;
                 from.look(&store, true, |root| self.between(&mut copy, root, &from.path, &here, &to))?;
             }
             (End::Here(from), End::Inside(to)) => {
@@ -70,7 +70,7 @@ impl Cp {
                     let name = image.names.first().cloned().unwrap_or_else(|| image.record.id.short());
                     return Err(LookFault::Image(name).into());
                 }
-                let here = Dir::open("/".as_ref()).map_err(inside::failed)?;
+                let here = Dir::open("/".as_ref()).map_err(place::failed)?;
                 to.look(&store, false, |root| self.between(&mut copy, &here, &from, root, &to.path))?;
             }
             (End::Here(_), End::Here(_)) => {
@@ -92,7 +92,7 @@ impl Cp {
     /// Writes a tar in which what is copied has its own name.
     fn pack(&self, root: &Dir, path: &[u8]) -> Result<(), Cause> {
         let source = self.source(root, path)?;
-        let name = inside::trimmed(path);
+        let name = place::trimmed(path);
         let name = name.rsplit(|&byte| byte == b'/').next().filter(|name| !name.is_empty());
         let left_out = print::tar(|out| pack::tree(&source, name.unwrap_or(b"."), out))?;
         left_out
@@ -103,7 +103,7 @@ impl Cp {
 
     fn source(&self, root: &Dir, path: &[u8]) -> Result<Found, Cause> {
         let followed = self.follow_link || path.ends_with(b"/") || path.ends_with(b"/.");
-        inside::existing(root, path, if followed { Last::Followed } else { Last::Kept })
+        place::existing(root, path, if followed { Last::Followed } else { Last::Kept })
     }
 
     /// Copies from a path of one root to a path of another.
@@ -111,19 +111,19 @@ impl Cp {
         let source = self.source(from, path)?;
         let is_dir = is_directory(&source)?;
         if path.ends_with(b"/") && !is_dir {
-            return Err(LookFault::NotADirectory(inside::trimmed(path)).into());
+            return Err(LookFault::NotADirectory(place::trimmed(path)).into());
         }
-        let name = inside::trimmed(path);
+        let name = place::trimmed(path);
         let name = name.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
         let only_contents = is_dir && (path.ends_with(b"/.") || matches!(name, b"" | b".." | b"."));
         let done = match destination(to, dest)? {
             Destination::Directory(dir) if only_contents => copy.contents(&source, &dir),
             Destination::Directory(dir) => copy.tree(&source, &dir, name),
             Destination::File(..) if is_dir || dest.ends_with(b"/") => {
-                return Err(LookFault::NotADirectory(inside::trimmed(dest)).into());
+                return Err(LookFault::NotADirectory(place::trimmed(dest)).into());
             }
             Destination::New(..) if dest.ends_with(b"/") && !is_dir => {
-                return Err(LookFault::NotADirectory(inside::trimmed(dest)).into());
+                return Err(LookFault::NotADirectory(place::trimmed(dest)).into());
             }
             Destination::File(dir, name) | Destination::New(dir, name) => copy.tree(&source, &dir, &name),
         };
@@ -135,8 +135,7 @@ impl End {
     fn find(store: &Store, text: &OsStr) -> Result<Self, Cause> {
         let bytes = text.as_bytes();
         if bytes.starts_with(b"/") || bytes.starts_with(b".") || !bytes.contains(&b':') {
-            let here =
-                std::env::current_dir().map_err(|e| inside::failed(CallFailed::of_io("getcwd", &e)))?;
+            let here = std::env::current_dir().map_err(|e| place::failed(CallFailed::of_io("getcwd", &e)))?;
             // The dot at the end means something, and Path would lose it.
             let path = [here.as_os_str().as_bytes(), b"/", bytes].concat();
             return Ok(Self::Here(if bytes.starts_with(b"/") { bytes.to_owned() } else { path }));
@@ -160,20 +159,20 @@ fn destination(root: &Dir, path: &[u8]) -> Result<Destination, Cause> {
     const MOST_LINKS: usize = 40;
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
-        if let Some(found) = root.find(&path, Last::Followed).map_err(inside::failed)? {
+        if let Some(found) = root.find(&path, Last::Followed).map_err(place::failed)? {
             if is_directory(&found)? {
-                return Ok(Destination::Directory(Rc::new(found.open_dir().map_err(inside::failed)?)));
+                return Ok(Destination::Directory(Rc::new(found.open_dir().map_err(place::failed)?)));
             }
         }
         let (above, name) = split(&path);
         let parent = existing_directory(root, above)?;
-        let Some(found) = parent.find(name, Last::Kept).map_err(inside::failed)? else {
+        let Some(found) = parent.find(name, Last::Kept).map_err(place::failed)? else {
             return Ok(Destination::New(parent, name.to_owned()));
         };
-        if dir::kind(&found.stat().map_err(inside::failed)?) != FileType::Symlink {
+        if dir::kind(&found.stat().map_err(place::failed)?) != FileType::Symlink {
             return Ok(Destination::File(parent, name.to_owned()));
         }
-        let target = found.link().map_err(inside::failed)?;
+        let target = found.link().map_err(place::failed)?;
         path = if target.starts_with(b"/") { target } else { [above, b"/", &target].concat() };
     }
     Err(LookFault::Tangled.into())
@@ -187,15 +186,15 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
 }
 
 fn existing_directory(root: &Dir, path: &[u8]) -> Result<Rc<Dir>, Cause> {
-    let found = inside::existing(root, path, Last::Followed)?;
+    let found = place::existing(root, path, Last::Followed)?;
     if !is_directory(&found)? {
-        return Err(LookFault::NotADirectory(inside::trimmed(path)).into());
+        return Err(LookFault::NotADirectory(place::trimmed(path)).into());
     }
-    Ok(Rc::new(found.open_dir().map_err(inside::failed)?))
+    Ok(Rc::new(found.open_dir().map_err(place::failed)?))
 }
 
 fn is_directory(found: &Found) -> Result<bool, Cause> {
-    Ok(dir::kind(&found.stat().map_err(inside::failed)?) == FileType::Directory)
+    Ok(dir::kind(&found.stat().map_err(place::failed)?) == FileType::Directory)
 }
 
 /// Says which of two kinds was in the way.
@@ -204,6 +203,6 @@ fn refused(failed: CallFailed) -> Cause {
         Errno::ISDIR => LookFault::InTheWay("a directory is where a file is to be").into(),
         Errno::NOTDIR => LookFault::InTheWay("a file is where a directory is to be").into(),
         Errno::ROFS => LookFault::InTheWay("it is mounted read-only").into(),
-        _ => inside::failed(failed),
+        _ => place::failed(failed),
     }
 }

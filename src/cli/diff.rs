@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::fault::{self, Cause, Fault};
-use super::inside::Subject;
+use super::place::Subject;
 use super::print::{self, Column};
 use super::{Context, inode, permit};
 use crate::layer::changes::{self, Aspect, Change, Kind};

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
-use super::inside::LookFault;
+use super::place::LookFault;
 use super::{loader, print};
 use crate::sys::caps::Need;
 use crate::sys::chain;

@@ -8,12 +8,12 @@ use clap::Args;
 use serde::Serialize;
 
 use super::fault::{Cause, Fault};
-use super::inside::{self, Place};
+use super::place::{self, Place};
 use super::print::{self, Column, Listing};
 use super::{Context, inode, permit};
 use crate::store::record::StoredPath;
 use crate::sys::caps::TO_LOOK;
-use crate::sys::dir::inside::{Found, Last};
+use crate::sys::dir::in_root::{Found, Last};
 use crate::sys::dir::{self, Dir, FileType, Stat};
 
 /// List what is in a directory of an image or a container
@@ -93,14 +93,14 @@ impl Ls {
 
 fn entries(root: &Dir, path: &[u8]) -> Result<Vec<EntryRow>, Cause> {
     // A link to a directory is followed only where that is asked for, as ls(1) does with -l.
-    let found = inside::existing(root, path, Last::Kept)?;
-    let stat = found.stat().map_err(inside::failed)?;
+    let found = place::existing(root, path, Last::Kept)?;
+    let stat = found.stat().map_err(place::failed)?;
     let (found, stat) = if dir::kind(&stat) == FileType::Symlink {
-        let there = root.find(path, Last::Followed).map_err(inside::failed)?;
+        let there = root.find(path, Last::Followed).map_err(place::failed)?;
         let is_dir = |found: &Found| Ok(dir::kind(&found.stat()?) == FileType::Directory);
         match there {
-            Some(there) if is_dir(&there).map_err(inside::failed)? => {
-                let stat = there.stat().map_err(inside::failed)?;
+            Some(there) if is_dir(&there).map_err(place::failed)? => {
+                let stat = there.stat().map_err(place::failed)?;
                 (there, stat)
             }
             Some(_) | None => (found, stat),
@@ -109,19 +109,19 @@ fn entries(root: &Dir, path: &[u8]) -> Result<Vec<EntryRow>, Cause> {
         (found, stat)
     };
     if dir::kind(&stat) != FileType::Directory {
-        let trimmed = inside::trimmed(path);
+        let trimmed = place::trimmed(path);
         let name = trimmed.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-        return Ok(vec![row(name, &found, &stat).map_err(inside::failed)?]);
+        return Ok(vec![row(name, &found, &stat).map_err(place::failed)?]);
     }
-    let dir = found.open_dir().map_err(inside::failed)?;
-    let mut names = dir.names().map_err(inside::failed)?;
+    let dir = found.open_dir().map_err(place::failed)?;
+    let mut names = dir.names().map_err(place::failed)?;
     names.sort_unstable();
     let mut rows = Vec::with_capacity(names.len());
     for name in names {
-        let found = dir.find(&name, Last::Kept).map_err(inside::failed)?;
+        let found = dir.find(&name, Last::Kept).map_err(place::failed)?;
         let Some(found) = found else { continue };
-        let stat = found.stat().map_err(inside::failed)?;
-        rows.push(row(&name, &found, &stat).map_err(inside::failed)?);
+        let stat = found.stat().map_err(place::failed)?;
+        rows.push(row(&name, &found, &stat).map_err(place::failed)?);
     }
     Ok(rows)
 }
@@ -160,7 +160,7 @@ impl Cat {
         let store = context.store()?;
         Fault::each(&self.places, |text| {
             let printed = Place::find(&store, text).and_then(|place| {
-                place.look(&store, true, |root| Ok(print::contents(&mut inside::file(root, &place.path)?)))
+                place.look(&store, true, |root| Ok(print::contents(&mut place::file(root, &place.path)?)))
             });
             printed.map_err(|cause| Fault::new("print", print::name(text.as_bytes()), cause))?
         })

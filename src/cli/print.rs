@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::fault::{Cause, Fault};
-use super::inside::LookFault;
+use super::place::LookFault;
 
 use crate::layer::pack;
 

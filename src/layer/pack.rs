@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use crate::sys::CallFailed;
-use crate::sys::dir::inside::{Found, Last};
+use crate::sys::dir::in_root::{Found, Last};
 use crate::sys::dir::{self, FileType, Stat};
 use crate::tarfile::{Kind, Member, Time, Writer};
 

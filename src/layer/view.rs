@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::sys::dir::inside::{Found, Last};
+use crate::sys::dir::in_root::{Found, Last};
 use crate::sys::dir::{self, Dir, FileType, Stat, Xattr};
 use crate::sys::{CallFailed, Errno};
 

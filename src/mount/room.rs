@@ -11,7 +11,7 @@ use super::plan::Plan;
 use super::script::memory;
 use super::target::Target;
 use crate::sys::mount;
-use crate::sys::room::{self, Network};
+use crate::sys::namespace::{self, Network};
 use crate::sys::script::Slots;
 
 /// Where the mount is: on a tmpfs over a directory that every /proc has.
@@ -34,7 +34,7 @@ pub fn within<T: Send>(
             let root = Path::new(PLACE).join("root");
             fs::create_dir(&root)?;
             perform(plan, &Target::open(&root)?)?;
-            room::own_namespaces(network)?;
+            namespace::own_namespaces(network)?;
             Ok(act(&root)?)
         })?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
 use super::CallFailed;
-use super::dir::inside::{Found, Last};
+use super::dir::in_root::{Found, Last};
 use super::dir::{self, Dir, FileType, Stat, cannot_hold};
 use rustix::io::Errno;
 

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::CallFailed;
 
-pub mod inside;
+pub mod in_root;
 mod names;
 
 pub use rustix::fs::{FileType, Stat};

@@ -13,7 +13,7 @@ use crate::store::record::ImageRecord;
 use crate::store::{Change, Own, Store};
 use crate::sys::dir::Dir;
 use crate::sys::lock::Holder;
-use crate::sys::room::Network;
+use crate::sys::namespace::Network;
 
 /// The root of an image or a container, open.
 #[derive(Debug)]

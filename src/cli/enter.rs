@@ -1,4 +1,4 @@
-//! `within`: what `bisect` starts, already in namespaces of its own, to become the command that it is given.
+//! `enter`: what `bisect` starts, already in namespaces of its own, to become the command that it is given.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::fault::{Cause, Fault};
 use crate::store;
-use crate::sys::room;
+use crate::sys::namespace;
 
 /// What it ends with where the command could not be tried, as `docker run` does.
 pub(super) const NOT_TRIED: u8 = 125;
@@ -19,7 +19,7 @@ const NOT_FOUND: u8 = 127;
 
 /// Becomes a command whose root is DIR.
 #[derive(Debug, Args)]
-pub(super) struct Within {
+pub(super) struct Enter {
     dir: PathBuf,
     /// NAME=VALUE
     #[arg(long)]
@@ -31,12 +31,12 @@ pub(super) struct Within {
     command: Vec<OsString>,
 }
 
-impl Within {
+impl Enter {
     pub(super) fn run(&self) -> Result<(), Fault> {
-        let prepared = room::end_with_parent()
-            .and_then(|()| room::furnish(&self.dir))
-            .and_then(|()| room::enter(&self.dir))
-            .and_then(|()| room::confine());
+        let prepared = namespace::end_with_parent()
+            .and_then(|()| namespace::furnish(&self.dir))
+            .and_then(|()| namespace::enter(&self.dir))
+            .and_then(|()| namespace::confine());
         if let Err(failed) = prepared {
             let fault = Fault::new("try", "the command", store::Error::Call(failed));
             let _ = fault.report();

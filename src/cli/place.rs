@@ -10,7 +10,7 @@ use crate::mount::container;
 use crate::store::images::Image;
 use crate::store::record::ContainerRecord;
 use crate::store::{self, Store};
-use crate::sys::dir::inside::{Found, Last};
+use crate::sys::dir::in_root::{Found, Last};
 use crate::sys::dir::{self, Dir, FileType};
 use crate::sys::lock::Share;
 use crate::sys::{CallFailed, Errno};
