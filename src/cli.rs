@@ -9,6 +9,7 @@ mod cp;
 mod df;
 mod diff;
 mod enter;
+mod explain;
 mod fault;
 mod history;
 mod images;

@@ -1,22 +1,25 @@
 //! `df`: what takes how much room, and what pruning would free.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use serde::Serialize;
 
 use super::fault::{self, Fault};
 use super::print::{self, Column};
-use super::{Context, permit};
+use super::{Context, explain, permit};
 use crate::digest::Digest;
 use crate::mount::container;
 use crate::store::images::Image;
 use crate::store::record::Upper;
-use crate::store::usage::{ContainerUsage, Count, ImageUsage, LayerUsage, Total, Usage};
+use crate::store::usage::{ContainerUsage, Count, ImageUsage, LayerUsage, Other, Total, Usage};
 use crate::sys::caps::TO_READ;
 
 /// Show what takes how much room
 ///
-/// SIZE is what the files hold. SHARED is in layers that other images have too, UNIQUE is what goes when that one is
-/// removed, PRUNABLE what `prune` would free. The last line counts each layer once.
+/// SIZE is what the files hold, or with --disk what they take on the disk, with records and recipes. SHARED is in layers that
+/// other images have too, UNIQUE is what goes when that one is removed, PRUNABLE what `prune` would free. The last line counts
+/// each layer once.
 #[derive(Debug, Args)]
 pub(super) struct Df {
     /// Print JSON: one object; fields are only ever added
@@ -28,14 +31,25 @@ pub(super) struct Df {
     /// Count what containers have changed: looks at each of their files
     #[arg(long)]
     containers: bool,
+    /// Count blocks of the disk, to the last: as `du -sx` does; looks at each file
+    #[arg(long)]
+    disk: bool,
+    /// Tell what each folder of the store is for, or all of one
+    #[arg(long, conflicts_with_all = ["layers", "containers", "disk"])]
+    explain: bool,
     /// Leave out the line of headings
     #[arg(long, conflicts_with = "json")]
     no_headings: bool,
+    /// A folder in the store, or its name in overlay2
+    #[arg(requires = "explain")]
+    dir: Option<PathBuf>,
 }
 
 /// What `df --json` prints.
 #[derive(Debug, Serialize)]
 struct Report {
+    /// What sizes are of: `contents` of files, or `disk`.
+    measured: &'static str,
     images: Vec<ImageRow>,
     layers: Vec<LayerRow>,
     containers: Vec<ContainerRow>,
@@ -79,6 +93,11 @@ struct TotalRow {
     unique: u64,
     prunable: u64,
     deleting: bool,
+    /// What the store takes besides, where the disk was asked.
+    store: Option<u64>,
+    staged: Option<u64>,
+    leftover: Option<u64>,
+    unknown: Option<u64>,
 }
 
 /// A row of the table; what is not known of it is empty.
@@ -109,17 +128,26 @@ impl Df {
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
         if self.containers {
             permit("count what containers have changed", TO_READ)?;
+        } else if self.disk || self.explain {
+            permit("count what the disk has", TO_READ)?;
         }
         let store = context.store()?;
+        if self.explain {
+            return explain::run(&store, self.dir.as_deref(), self.json, !self.no_headings);
+        }
         let object = || format!("the usage of {}", context.root.display());
         let mounted = container::mounted_ids(&store).map_err(|e| Fault::new("tell", object(), e))?;
-        let count = if self.containers { Count::Containers } else { Count::Records };
+        let count = match (self.disk, self.containers) {
+            (true, _) => Count::Disk,
+            (false, true) => Count::Containers,
+            (false, false) => Count::Records,
+        };
         let usage = store.usage(&mounted, count).map_err(|e| Fault::new("tell", object(), e))?;
         if self.json {
             return print::json(&Report::from(&usage));
         }
         print::table(COLUMNS, !self.no_headings, &self.rows(&usage))?;
-        if usage.total.deleting {
+        if usage.total.deleting && !self.disk {
             fault::say("what was removed is still being deleted, and not counted");
         }
         if usage.containers.iter().any(|c| c.size.is_none() && matches!(c.container.upper, Upper::Store)) {
@@ -133,6 +161,7 @@ impl Df {
         let mut rows: Vec<Row> = usage.images.iter().map(Row::image).collect();
         rows.extend(layers.map(Row::layer));
         rows.extend(usage.containers.iter().map(Row::container));
+        rows.extend(usage.other.iter().flat_map(Row::other));
         rows.push(Row::total(usage));
         rows
     }
@@ -144,7 +173,7 @@ impl Row {
         Self {
             kind: "image",
             name: if names.is_empty() { record.id.short() } else { names.join(",") },
-            size: Some(record.size()),
+            size: Some(usage.size),
             shared: Some(usage.shared),
             unique: Some(usage.unique),
             prunable: Some(usage.prunable),
@@ -174,7 +203,25 @@ impl Row {
         }
     }
 
-    fn total(Usage { images, layers, containers, total }: &Usage) -> Self {
+    fn other(Other { store, staged, leftover, unknown }: &Other) -> Vec<Self> {
+        let row = |kind, name: &str, size: u64, prunable| Self {
+            kind,
+            name: name.to_owned(),
+            size: Some(size),
+            shared: None,
+            unique: None,
+            prunable: Some(prunable),
+        };
+        let rows = [
+            row("staged", "removed or being made", *staged, 0),
+            row("leftover", "of what is not there any more", *leftover, *leftover),
+            row("unknown", "nothing of this store's", *unknown, 0),
+        ];
+        let folders = row("store", "folders, names, locks, reserve", *store, 0);
+        rows.into_iter().filter(|row| row.size > Some(0)).chain([folders]).collect()
+    }
+
+    fn total(Usage { images, layers, containers, total, .. }: &Usage) -> Self {
         let count = |of: usize, what| format!("{of} {what}{}", if of == 1 { "" } else { "s" });
         let counts = [
             count(images.len(), "image"),
@@ -194,11 +241,11 @@ impl Row {
 
 impl From<&Usage> for Report {
     fn from(usage: &Usage) -> Self {
-        let image = |ImageUsage { image, shared, unique, prunable }: &ImageUsage| ImageRow {
+        let image = |ImageUsage { image, size, shared, unique, prunable, .. }: &ImageUsage| ImageRow {
             names: image.names.clone(),
             id: image.record.id,
             layers: image.record.layers.len(),
-            size: image.record.size(),
+            size: *size,
             shared: *shared,
             unique: *unique,
             prunable: *prunable,
@@ -222,11 +269,23 @@ impl From<&Usage> for Report {
             size: *size,
         };
         let Total { size, shared, unique, prunable, deleting } = usage.total;
+        let other = usage.other.as_ref();
         Self {
+            measured: if other.is_some() { "disk" } else { "contents" },
             images: usage.images.iter().map(image).collect(),
             layers: usage.layers.iter().map(layer).collect(),
             containers: usage.containers.iter().map(container).collect(),
-            total: TotalRow { size, shared, unique, prunable, deleting },
+            total: TotalRow {
+                size,
+                shared,
+                unique,
+                prunable,
+                deleting,
+                store: other.map(|other| other.store),
+                staged: other.map(|other| other.staged),
+                leftover: other.map(|other| other.leftover),
+                unknown: other.map(|other| other.unknown),
+            },
         }
     }
 }

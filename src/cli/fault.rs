@@ -66,6 +66,8 @@ pub(super) enum Cause {
     UserNamespace,
     /// Nothing is mounted there, and nothing has that name.
     NotMounted,
+    /// There is nothing of that name in this store.
+    NoPlace(String),
     /// What was looked for in an image or a container.
     Look(LookFault),
     /// What is in this archive is known only when it is loaded.
@@ -215,6 +217,7 @@ impl Cause {
                     .to_owned()
             }
             Self::NotMounted => "nothing of ovlctl's is mounted there".to_owned(),
+            Self::NoPlace(root) => format!("nothing in {root} is called so"),
             Self::Look(fault) => chain(fault),
             Self::NotLoaded(_) => "its image is not in the store yet".to_owned(),
             Self::Unsound(1) => "1 problem, listed above".to_owned(),
@@ -243,7 +246,7 @@ impl Cause {
     fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) | Self::Unclear(_) => Exit::Usage,
-            Self::NotMounted => Exit::NotFound,
+            Self::NotMounted | Self::NoPlace(_) => Exit::NotFound,
             Self::Unsound(_) => Exit::Damaged,
             Self::Lacking(_) => Exit::Cannot,
             Self::NotPermitted(_)
@@ -277,6 +280,7 @@ impl Cause {
             Self::NotPermitted(_) => Some("run it as root: sudo ovlctl …".to_owned()),
             Self::UserNamespace => Some("run it outside of the user namespace, as root".to_owned()),
             Self::NotMounted => Some("`ovlctl mounts` lists what is".to_owned()),
+            Self::NoPlace(_) => Some("`ovlctl df --explain` lists its folders".to_owned()),
             Self::Look(fault) => fault.hint(),
             Self::NotLoaded(path) => Some(format!("ovlctl load {}", path.display())),
             Self::Usage(_) => Some("ovlctl --help".to_owned()),

@@ -22,7 +22,7 @@ pub struct Image {
 }
 
 /// The shortest start of an id that means an image: shorter ones are more likely a slip.
-const SHORTEST_ID: usize = 4;
+pub(super) const SHORTEST_ID: usize = 4;
 
 impl Store {
     /// Returns which name means which image.

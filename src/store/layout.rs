@@ -20,6 +20,9 @@ pub const COMMITTED: &str = "committed";
 /// The extended attribute of a container's directory that holds its record once more.
 pub const CONTAINER: &[u8] = b"trusted.ovlctl.container";
 
+/// What the name of a layer's recipe is followed by in that of [`Layout::displaced`].
+pub(super) const DISPLACED_SUFFIX: &str = ".displaced";
+
 const OVERLAY2: &str = "overlay2";
 /// Where short names are.
 pub const LINKS: &str = "l";
@@ -88,7 +91,7 @@ impl Layout {
     /// What only the recipe of a layer needs, where there is anything.
     #[must_use]
     pub fn displaced(&self, chain_id: &Digest) -> PathBuf {
-        self.recipes().join(chain_id.hex() + ".displaced")
+        self.recipes().join(chain_id.hex() + DISPLACED_SUFFIX)
     }
 
     /// Directories of images.
@@ -179,4 +182,9 @@ pub fn short(link: &str) -> String {
 #[must_use]
 pub fn link_target(id: &str) -> String {
     format!("../{id}/{DIFF}")
+}
+
+/// Returns the id in what [`link_target`] made.
+pub(super) fn linked_id(target: &str) -> Option<&str> {
+    target.strip_prefix("../")?.strip_suffix(DIFF)?.strip_suffix('/')
 }

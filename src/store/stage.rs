@@ -128,8 +128,7 @@ impl Small {
     fn takes(&mut self, dir: &Dir, name: &[u8]) -> bool {
         self.entries += 1;
         if let Ok(Some(stat)) = dir.stat(name) {
-            // st_blocks has 512 bytes each, whatever the filesystem's are (stat(2)).
-            self.bytes += u64::try_from(stat.st_blocks).unwrap_or_default() * 512;
+            self.bytes += tree::allocated(&stat);
         }
         self.entries <= Self::ENTRIES && self.bytes <= Self::BYTES
     }

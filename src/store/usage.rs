@@ -1,8 +1,9 @@
-//! What takes how much room: told by records alone, but for what containers have changed.
+//! What takes how much room: told by records alone, but for what containers have changed, or by what the disk has.
 
 use std::collections::{BTreeSet, HashMap};
 
 use super::containers::is_on_disk;
+use super::disk::{Disk, Known, Owner};
 use super::error::Error;
 use super::images::Image;
 use super::layout::DIFF;
@@ -12,7 +13,8 @@ use crate::digest::Digest;
 use crate::sys::dir::Dir;
 use crate::sys::tree;
 
-/// What everything in a store takes. Sizes are bytes of files' contents; each file counts once.
+/// What everything in a store takes. Sizes are bytes of files' contents, each file once; or what that takes on the disk, with
+/// all that belongs to it, where it was asked for ([`Count::Disk`]).
 #[derive(Debug)]
 pub struct Usage {
     /// The images, as [`Store::images`] orders them.
@@ -21,6 +23,8 @@ pub struct Usage {
     pub layers: Vec<LayerUsage>,
     /// The containers, in the order of their names.
     pub containers: Vec<ContainerUsage>,
+    /// What the store takes besides, where the disk was asked.
+    pub other: Option<Other>,
     /// All together.
     pub total: Total,
 }
@@ -30,6 +34,10 @@ pub struct Usage {
 pub struct ImageUsage {
     /// The image.
     pub image: Image,
+    /// All its layers, and what is its own.
+    pub size: u64,
+    /// What is its own besides layers: counted on the disk only.
+    own: Own,
     /// Its layers that other images have too.
     pub shared: u64,
     /// Its layers that no other has: what goes with it.
@@ -62,6 +70,19 @@ pub struct ContainerUsage {
     pub size: Option<u64>,
 }
 
+/// What the store takes on the disk that is neither image, layer nor container.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Other {
+    /// Folders, names, locks, the room that is kept.
+    pub store: u64,
+    /// What was removed and is being deleted, and what is being made.
+    pub staged: u64,
+    /// What is left of what is not there any more: pruning takes it.
+    pub leftover: u64,
+    /// What the store knows nothing of.
+    pub unknown: u64,
+}
+
 /// What all takes together: each layer once.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Total {
@@ -84,6 +105,8 @@ pub enum Count {
     Records,
     /// What containers have changed, too: their trees are walked.
     Containers,
+    /// What all takes on the disk: the whole store is walked.
+    Disk,
 }
 
 impl Store {
@@ -91,20 +114,39 @@ impl Store {
     pub fn usage(&self, mounted: &BTreeSet<String>, count: Count) -> Result<Usage, Error> {
         let (images, containers) = (self.images()?, self.containers()?);
         let garbage = self.garbage_of(&images, &containers, mounted)?;
-        let by_id = layers(&images, &garbage.layers);
+        let mut by_id = layers(&images, &garbage.layers);
+        let disk = match count {
+            Count::Disk => {
+                let ids = images.iter().map(|image| image.record.id);
+                Some(self.disk(&Known::of(by_id.keys().copied(), ids, &containers))?)
+            }
+            Count::Records | Count::Containers => None,
+        };
+        if let Some(disk) = &disk {
+            by_id.values_mut().for_each(|layer| layer.size = disk.of(&Owner::Layer(layer.chain_id)));
+        }
         let container = |container: ContainerRecord| {
-            let counted = count == Count::Containers && is_on_disk(&container);
-            let size = counted.then(|| self.changes(&container)).transpose()?;
+            let size = match (&disk, count) {
+                (Some(disk), _) => Some(disk.of(&Owner::Container(container.name.clone()))),
+                (None, Count::Containers) if is_on_disk(&container) => Some(self.changes(&container)?),
+                (None, Count::Containers | Count::Records | Count::Disk) => None,
+            };
             Ok(ContainerUsage { container, size })
         };
         let containers: Vec<ContainerUsage> =
             containers.into_iter().map(container).collect::<Result<_, Error>>()?;
-        let images = images.into_iter().map(|image| image_usage(image, &by_id)).collect();
+        let image = |image: Image| {
+            let own = disk.as_ref().map_or(0, |disk| disk.of(&Owner::Image(image.record.id)));
+            let goes = garbage.images.iter().any(|gone| gone.id == image.record.id);
+            image_usage(image, &by_id, Own { size: own, goes })
+        };
+        let images: Vec<ImageUsage> = images.into_iter().map(image).collect();
         let mut layers: Vec<LayerUsage> = by_id.into_values().collect();
         layers.sort_unstable_by_key(|layer| layer.chain_id);
-        let mut total = total(&layers, &containers);
+        let other = disk.as_ref().map(Other::of);
+        let mut total = total(&images, &layers, &containers, other.unwrap_or_default());
         total.deleting = stage::is_deleting(self.layout())?;
-        Ok(Usage { images, layers, containers, total })
+        Ok(Usage { images, layers, containers, other, total })
     }
 
     /// Counts what a container has changed.
@@ -129,27 +171,51 @@ fn layers(images: &[Image], garbage: &[LayerRecord]) -> HashMap<Digest, LayerUsa
     layers
 }
 
-fn image_usage(image: Image, layers: &HashMap<Digest, LayerUsage>) -> ImageUsage {
-    let (mut shared, mut unique, mut prunable) = (0_u64, 0_u64, 0_u64);
+/// What is an image's alone besides layers, and whether pruning takes it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Own {
+    size: u64,
+    goes: bool,
+}
+
+fn image_usage(image: Image, layers: &HashMap<Digest, LayerUsage>, own: Own) -> ImageUsage {
+    let (mut shared, mut unique) = (0_u64, own.size);
+    let mut prunable = if own.goes { own.size } else { 0 };
     for layer in image.record.layers.iter().map(|layer| &layers[&layer.chain_id]) {
         let part = if layer.images > 1 { &mut shared } else { &mut unique };
         *part = layer.size.saturating_add(*part);
         prunable = layer.size.saturating_mul(layer.prunable.into()).saturating_add(prunable);
     }
-    ImageUsage { image, shared, unique, prunable }
+    ImageUsage { image, size: shared.saturating_add(unique), own, shared, unique, prunable }
 }
 
-fn total(layers: &[LayerUsage], containers: &[ContainerUsage]) -> Total {
+fn total(images: &[ImageUsage], layers: &[LayerUsage], containers: &[ContainerUsage], other: Other) -> Total {
     let sum = |counts: fn(&LayerUsage) -> bool| -> u64 {
         record::total(layers.iter().filter(|layer| counts(layer)).map(|layer| layer.size))
     };
+    let owns = |counts: fn(&Own) -> bool| -> u64 {
+        record::total(images.iter().filter(|image| counts(&image.own)).map(|image| image.own.size))
+    };
     let changes = record::total(containers.iter().filter_map(|container| container.size));
+    let Other { store, staged, leftover, unknown } = other;
+    let all = [sum(|_| true), owns(|_| true), changes, store, staged, leftover, unknown];
     Total {
-        size: sum(|_| true).saturating_add(changes),
+        size: record::total(all.into_iter()),
         shared: sum(|layer| layer.images > 1),
-        unique: sum(|layer| layer.images == 1).saturating_add(changes),
-        prunable: sum(|layer| layer.prunable),
+        unique: record::total([sum(|layer| layer.images == 1), owns(|_| true), changes].into_iter()),
+        prunable: record::total([sum(|layer| layer.prunable), owns(|own| own.goes), leftover].into_iter()),
         deleting: false,
+    }
+}
+
+impl Other {
+    fn of(disk: &Disk) -> Self {
+        Self {
+            store: disk.of(&Owner::Store),
+            staged: disk.of(&Owner::Staged),
+            leftover: disk.of(&Owner::Leftover),
+            unknown: disk.of(&Owner::Unknown),
+        }
     }
 }
 
@@ -195,13 +261,20 @@ mod tests {
         // `e` is only in an image that goes, `z` in none.
         let layers = layers(&images, &garbage("ez"));
         let shares = |nr: usize| {
-            let usage = image_usage(images[nr].clone(), &layers);
+            let usage = image_usage(images[nr].clone(), &layers, Own::default());
             (usage.shared, usage.unique, usage.prunable)
         };
         assert_eq!(shares(0), (1, 2 + 3, 0));
         assert_eq!(shares(1), (1, 4, 0));
         assert_eq!(shares(2), (1, 5, 5));
-        let total = total(&layers.into_values().collect::<Vec<_>>(), &[]);
+        let own = Own { size: 7, goes: true };
+        let web = image_usage(images[0].clone(), &layers, own);
+        assert_eq!((web.size, web.unique, web.prunable), (1 + 2 + 3 + 7, 2 + 3 + 7, 7));
+        let layers: Vec<LayerUsage> = layers.into_values().collect();
+        let other = Other { store: 100, staged: 200, leftover: 400, unknown: 800 };
+        let with = total(&[web], &layers, &[], other);
+        assert_eq!((with.size, with.unique, with.prunable), (41 + 7 + 1500, 14 + 7, 31 + 7 + 400));
+        let total = total(&[], &layers, &[], Other::default());
         assert_eq!((total.size, total.shared, total.unique), (1 + 2 + 3 + 4 + 5 + 26, 1, 2 + 3 + 4 + 5));
         assert_eq!(total.prunable, 5 + 26);
     }

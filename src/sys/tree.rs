@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use super::CallFailed;
-use super::dir::{self, Dir, FileType};
+use super::dir::{self, Dir, FileType, Stat};
 use rustix::io::Errno;
 
 /// How many directories are held open at once; deeper ones are moved up before they are emptied.
@@ -112,9 +112,42 @@ fn is_directory_left(dir: &Dir, name: &[u8]) -> Result<bool, CallFailed> {
 /// Returns how many bytes the files below `top` hold: each inode once, and not what is mounted there. What vanishes
 /// meanwhile counts or does not.
 pub fn size(top: &Dir) -> Result<u64, CallFailed> {
-    let device = top.stat_self()?.st_dev;
-    let mut linked = HashSet::new();
     let mut bytes = 0;
+    each_inode(top, &mut HashSet::new(), &mut |stat| {
+        if dir::kind(stat) != FileType::Directory {
+            bytes += u64::try_from(stat.st_size).unwrap_or_default();
+        }
+    })?;
+    Ok(bytes)
+}
+
+/// Returns how many bytes of the disk `name` in `parent` takes with all that lies below it, as `du --one-file-system` counts:
+/// the blocks of each inode, directories too. `linked` are those of several names that were counted before.
+pub fn blocks(parent: &Dir, name: &[u8], linked: &mut HashSet<u64>) -> Result<u64, CallFailed> {
+    let device = parent.stat_self()?.st_dev;
+    let Some(stat) = parent.stat(name)?.filter(|stat| stat.st_dev == device) else { return Ok(0) };
+    if dir::kind(&stat) != FileType::Directory {
+        return Ok(if stat.st_nlink < 2 || linked.insert(stat.st_ino) { allocated(&stat) } else { 0 });
+    }
+    let top = match parent.open_dir(name) {
+        Err(failed) if failed.errno == Errno::NOENT => return Ok(0),
+        top => top?,
+    };
+    let mut bytes = allocated(&stat);
+    each_inode(&top, linked, &mut |stat| bytes += allocated(stat))?;
+    Ok(bytes)
+}
+
+/// Returns how many bytes of the disk an inode takes.
+#[must_use]
+pub fn allocated(stat: &Stat) -> u64 {
+    // st_blocks has 512 bytes each, whatever the filesystem's are (stat(2)).
+    u64::try_from(stat.st_blocks).unwrap_or_default() * 512
+}
+
+/// Goes through all inodes below `top`, each once, but not through what is mounted there.
+fn each_inode(top: &Dir, linked: &mut HashSet<u64>, each: &mut dyn FnMut(&Stat)) -> Result<(), CallFailed> {
+    let device = top.stat_self()?.st_dev;
     // A directory stays open as long as one in it has yet to be looked into: no more are than the tree is deep.
     let mut left = vec![(Rc::new(top.again()?), b".".to_vec())];
     while let Some((parent, name)) = left.pop() {
@@ -124,14 +157,16 @@ pub fn size(top: &Dir) -> Result<u64, CallFailed> {
         };
         for name in dir.names()? {
             let Some(stat) = dir.stat(&name)?.filter(|stat| stat.st_dev == device) else { continue };
-            if dir::kind(&stat) == FileType::Directory {
+            let is_directory = dir::kind(&stat) == FileType::Directory;
+            if is_directory || stat.st_nlink < 2 || linked.insert(stat.st_ino) {
+                each(&stat);
+            }
+            if is_directory {
                 left.push((Rc::clone(&dir), name));
-            } else if stat.st_nlink < 2 || linked.insert(stat.st_ino) {
-                bytes += u64::try_from(stat.st_size).unwrap_or_default();
             }
         }
     }
-    Ok(bytes)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -188,5 +223,24 @@ mod tests {
         fs::hard_link(scratch.path().join("a/b/file"), scratch.path().join("again")).unwrap();
         fs::write(scratch.path().join("a/other"), "678").unwrap();
         assert_eq!(size(&Dir::open(scratch.path()).unwrap()).unwrap(), 8);
+    }
+    #[test]
+    fn a_tree_takes_its_blocks_once_folders_too() {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::create_dir_all(scratch.path().join("tree/b")).unwrap();
+        fs::write(scratch.path().join("tree/b/file"), vec![1; 10_000]).unwrap();
+        fs::hard_link(scratch.path().join("tree/b/file"), scratch.path().join("again")).unwrap();
+        symlink("nowhere", scratch.path().join("tree/link")).unwrap();
+        let dir = Dir::open(scratch.path()).unwrap();
+        let of = |path: &str| {
+            use std::os::unix::fs::MetadataExt;
+            fs::symlink_metadata(scratch.path().join(path)).unwrap().blocks() * 512
+        };
+        let tree = of("tree") + of("tree/b") + of("tree/b/file") + of("tree/link");
+        let mut linked = HashSet::new();
+        assert_eq!(blocks(&dir, b"tree", &mut linked).unwrap(), tree);
+        assert_eq!(blocks(&dir, b"again", &mut linked).unwrap(), 0);
+        assert_eq!(blocks(&dir, b"again", &mut HashSet::new()).unwrap(), of("tree/b/file"));
+        assert_eq!(blocks(&dir, b"none", &mut linked).unwrap(), 0);
     }
 }

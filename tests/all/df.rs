@@ -128,10 +128,12 @@ fn json_has_numbers_and_all_that_there_is() {
     let mut layers = vec![layer(&web(), 0, 2000, 2), layer(&web(), 1, 300, 1), layer(&api(), 1, 40, 1)];
     layers.sort_by_key(|layer| layer["chain_id"].to_string());
     let expected: Value = json!({
+        "measured": "contents",
         "images": [image(&api(), "api:1", 40), image(&web(), "web:1", 300)],
         "layers": layers,
         "containers": [{"name": "box", "image_id": api().id(), "upper": "tmpfs", "size": null}],
-        "total": {"size": 2340, "shared": 2000, "unique": 340, "prunable": 0, "deleting": false},
+        "total": {"size": 2340, "shared": 2000, "unique": 340, "prunable": 0, "deleting": false, "store": null,
+                  "staged": null, "leftover": null, "unknown": null},
     });
     assert_eq!(report, expected);
 }

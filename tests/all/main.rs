@@ -22,6 +22,7 @@ mod rules_whiteouts; // what `.wh.` files remove
 // What is kept.
 mod checks; // what is wrong with it is named, and put right
 mod df; // what takes how much, and what pruning frees
+mod df_disk; // the same to the block, and what each folder is for
 mod power_cuts; // what the disk lacks is named and gone, what it has stays
 mod power_cuts_containers; // containers stay, with what was synced in them
 mod removal; // what is removed is gone at once, and soon deleted
