@@ -44,6 +44,8 @@ mod faults_calls; // system calls that fail
 mod full; // filesystems without room
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 mod kills; // killed at every system call
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+mod targets_swapped; // for a link, at every moment
 
 // What is looked at.
 mod at_layer; // fewer of an image's layers
