@@ -8,6 +8,7 @@ pub mod decode;
 pub mod format;
 pub mod name;
 pub mod platform;
+pub mod write;
 
 mod bound;
 mod choose;

@@ -21,10 +21,12 @@ mod loader;
 mod ls;
 mod mount;
 mod mounts;
+mod output;
 mod place;
 mod print;
 mod probe;
 mod remove;
+mod save;
 mod sweep;
 mod sync;
 mod tree;
@@ -58,6 +60,7 @@ enum Verb {
     Mount(mount::Mount),
     Umount(umount::Umount),
     Load(load::Load),
+    Save(save::Save),
     Images(images::Images),
     Layers(images::Layers),
     Mounts(mounts::Mounts),
@@ -109,6 +112,7 @@ impl Cli {
             Verb::Mount(verb) => verb.run(&context),
             Verb::Umount(verb) => verb.run(&context),
             Verb::Load(verb) => verb.run(&context),
+            Verb::Save(verb) => verb.run(&context),
             Verb::Images(verb) => verb.run(&context),
             Verb::Layers(verb) => verb.run(&context),
             Verb::Mounts(verb) => verb.run(&context),
@@ -149,7 +153,8 @@ impl Verb {
             Self::Check(verb) => Some(if verb.confines() { Sweeping::Confined } else { Sweeping::Silently }),
             Self::Rm(verb) => Some(Sweeping::asked(verb.wait)),
             Self::Prune(verb) => (!verb.dry_run).then(|| Sweeping::asked(verb.wait)),
-            Self::Images(_)
+            Self::Save(_)
+            | Self::Images(_)
             | Self::Layers(_)
             | Self::Mounts(_)
             | Self::Inspect(_)

@@ -13,6 +13,7 @@ pub mod kmsg;
 pub mod lock;
 pub mod mount;
 pub mod namespace;
+pub mod new_file;
 pub mod probe;
 pub mod script;
 pub mod tree;

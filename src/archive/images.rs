@@ -93,8 +93,8 @@ pub(super) fn images(files: &Files, limits: &Limits) -> Result<Vec<Image>, Error
     })
 }
 
-const MANIFEST: &str = "manifest.json";
-const INDEX: &str = "index.json";
+pub(super) const MANIFEST: &str = "manifest.json";
+pub(super) const INDEX: &str = "index.json";
 
 /// Docker before 1.10 wrote nothing else.
 const REPOSITORIES: &str = "repositories";

@@ -68,6 +68,53 @@ pub(super) fn given(name: &str) -> Result<Option<String>, BadName> {
     }
 }
 
+/// Returns a normal name with its registry, as containerd has it; one that would then be read as another stays as it is.
+#[must_use]
+pub fn full(name: &str) -> String {
+    let full = match name.split_once('/') {
+        Some((first, _)) if is_registry(first) => name.to_owned(),
+        Some(_) => format!("docker.io/{name}"),
+        None => format!("docker.io/library/{name}"),
+    };
+    if normal(&full).as_deref() == Ok(name) { full } else { name.to_owned() }
+}
+
+/// Returns the tag of a normal name; `None` where a digest stands in its place.
+#[must_use]
+pub fn tag(name: &str) -> Option<&str> {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    if last.contains('@') { None } else { last.rsplit_once(':').map(|(_, tag)| tag) }
+}
+
+/// Whether `docker load` takes a normal name: a repository in small letters, and a tag (distribution/reference, regexp.go).
+#[must_use]
+pub fn is_docker_tag(name: &str) -> bool {
+    let Some(tag) = tag(name) else { return false };
+    let repository = &name[..name.len() - tag.len() - 1];
+    let path = match repository.split_once('/') {
+        Some((first, rest)) if is_registry(first) => rest,
+        Some(_) | None => repository,
+    };
+    let of_tag = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    let tag_is_one = tag.len() <= 128 && !tag.starts_with(['.', '-']) && tag.bytes().all(of_tag);
+    tag_is_one && repository.len() <= 255 && path.split('/').all(is_component)
+}
+
+/// Whether the first part of a name is a registry, and no part of a path (distribution/reference, `splitDockerDomain`).
+fn is_registry(first: &str) -> bool {
+    first == "localhost" || first.contains(['.', ':'])
+}
+
+/// Small letters and digits, with one dot, one or two underscores or any number of dashes between them.
+fn is_component(part: &str) -> bool {
+    let is_alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let between =
+        |run: &str| run.is_empty() || matches!(run, "." | "_" | "__") || run.bytes().all(|b| b == b'-');
+    let ends = [part.bytes().next(), part.bytes().next_back()];
+    ends.into_iter().all(|end| end.is_some_and(is_alphanumeric))
+        && part.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()).all(between)
+}
+
 /// Returns what follows the registry that is Docker's default, if the name begins with it.
 fn without_registry(name: &str) -> Option<&str> {
     let registries = ["docker.io/", "index.docker.io/"];
@@ -97,6 +144,45 @@ mod tests {
         ] {
             assert_eq!(normal(name).as_deref(), Ok(shown));
             assert_eq!(normal(shown).as_deref(), Ok(shown), "twice");
+        }
+    }
+
+    #[test]
+    fn a_full_name_means_the_same() {
+        for (name, whole, tagged) in [
+            ("web:1", "docker.io/library/web:1", Some("1")),
+            ("a/b:1.0-rc_2", "docker.io/a/b:1.0-rc_2", Some("1.0-rc_2")),
+            ("localhost/a:1", "localhost/a:1", Some("1")),
+            ("localhost:5000/a:1", "localhost:5000/a:1", Some("1")),
+            ("library/web:1", "library/web:1", Some("1")),
+            ("docker.io/docker.io/a:1", "docker.io/docker.io/a:1", Some("1")),
+            ("web@sha256:03b62250a3cb", "docker.io/library/web@sha256:03b62250a3cb", None),
+        ] {
+            assert_eq!(full(name), whole);
+            assert_eq!(normal(whole).as_deref(), Ok(name));
+            assert_eq!(tag(name), tagged);
+        }
+    }
+
+    #[test]
+    fn knows_what_docker_takes() {
+        for name in ["web:1", "a/b.c_d__e---f/g0:V1.0-rc_2", "Registry.example:5000/a:1", "localhost/a:_"] {
+            assert!(is_docker_tag(name), "{name}");
+        }
+        for name in [
+            "Web:1",
+            "a/B:1",
+            "a..b:1",
+            "a___b:1",
+            "-a:1",
+            "a-:1",
+            "a:.1",
+            "a:-",
+            "a:x+y",
+            "a@sha256:03b62250a3cb",
+            "a+b:1",
+        ] {
+            assert!(!is_docker_tag(name), "{name}");
         }
     }
 

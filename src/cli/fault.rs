@@ -347,6 +347,7 @@ fn of_layer(error: &layer::Error) -> Exit {
         layer::Error::Refused { .. }
         | layer::Error::Tar(_)
         | layer::Error::Contents { .. }
+        | layer::Error::Recipe(_)
         | layer::Error::Exceeded { .. } => Exit::Damaged,
         layer::Error::Read(_) if error.is_unread() => Exit::Failed,
         layer::Error::Read(_) => Exit::Damaged,

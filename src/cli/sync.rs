@@ -38,6 +38,11 @@ pub(super) struct Syncing {
 }
 
 impl Syncing {
+    /// Whether it does.
+    pub(super) fn is_wanted(self) -> bool {
+        !self.no_sync
+    }
+
     /// Waits until the disk has all that is in the store.
     pub(super) fn run(self, context: &Context) -> Result<(), Fault> {
         if self.no_sync { Ok(()) } else { now(context) }
@@ -48,7 +53,7 @@ impl Syncing {
     pub(super) fn start(self, context: &Context, image: &Digest) {
         let Ok(store) = context.open_store() else { return };
         let sync = ["--root".as_ref(), store.layout().root().as_os_str(), OsStr::new("sync")];
-        if !self.no_sync && !store.is_synced(image).unwrap_or(false) {
+        if !self.no_sync && !store.is_synced(image) {
             let _ = background::start_last(NAME, &sync);
         }
     }
@@ -74,6 +79,7 @@ pub(super) fn before(verb: &Verb, context: &Context) -> Result<(), Fault> {
         | Verb::Prune(_)
         | Verb::Check(_) => recover(context),
         Verb::Umount(_)
+        | Verb::Save(_)
         | Verb::Images(_)
         | Verb::Layers(_)
         | Verb::Mounts(_)

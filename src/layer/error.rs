@@ -8,6 +8,7 @@ use crate::sys::CallFailed;
 use crate::tarfile;
 
 use super::path::{NAME_MAX, PATH_MAX};
+use super::recipe;
 
 /// A layer that could not be unpacked or settled.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,9 @@ pub enum Error {
         /// The digest that the image names.
         wanted: Digest,
     },
+    /// Its tar cannot be made again.
+    #[error(transparent)]
+    Recipe(recipe::Fault),
     /// More than a limit allows.
     #[error("{}{exceeded}", .path.as_ref().map_or_else(String::new, |path| format!("entry '{}': ", path.escape_ascii())))]
     Exceeded {
@@ -139,6 +143,7 @@ impl Error {
             Self::Tar(_) | Self::Refused { .. } => true,
             Self::Read(_)
             | Self::Contents { .. }
+            | Self::Recipe(_)
             | Self::Exceeded { .. }
             | Self::Unheld { .. }
             | Self::Entry { .. }

@@ -30,7 +30,7 @@ use crate::sys::CallFailed;
 use crate::sys::dir::Dir;
 
 pub(super) use displaced::Displaced;
-pub use rebuild::{Fault, hollow, rebuild};
+pub use rebuild::{Fault, hollow, length, rebuild};
 
 /// What a recipe is called in the directory that it is made in.
 pub const RECIPE: &str = "recipe";

@@ -236,11 +236,6 @@ fn tag() {
 }
 
 #[test]
-fn recovery() {
-    fails(&cases::RECOVERY, Errno::EIO, is_of_files);
-}
-
-#[test]
 fn check_that_repairs() {
     fails(&cases::CHECK_THAT_REPAIRS, Errno::EIO, is_of_files);
 }
@@ -248,6 +243,16 @@ fn check_that_repairs() {
 #[test]
 fn check_that_proves() {
     fails(&cases::CHECK_THAT_PROVES, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn save() {
+    fails(&cases::SAVE, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn save_compressed() {
+    fails(&cases::SAVE_COMPRESSED, Errno::EIO, is_of_files);
 }
 
 /// The verbs that do most.

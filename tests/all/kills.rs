@@ -141,11 +141,6 @@ fn tag() {
 }
 
 #[test]
-fn recovery() {
-    survives(&cases::RECOVERY);
-}
-
-#[test]
 fn check_that_repairs() {
     survives(&cases::CHECK_THAT_REPAIRS);
 }
@@ -153,6 +148,16 @@ fn check_that_repairs() {
 #[test]
 fn check_that_proves() {
     survives(&cases::CHECK_THAT_PROVES);
+}
+
+#[test]
+fn save() {
+    survives(&cases::SAVE);
+}
+
+#[test]
+fn save_compressed() {
+    survives(&cases::SAVE_COMPRESSED);
 }
 
 #[test]

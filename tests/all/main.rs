@@ -25,6 +25,7 @@ mod df; // what takes how much, and what pruning frees
 mod df_disk; // the same to the block, and what each folder is for
 mod power_cuts; // what the disk lacks is named and gone, what it has stays
 mod power_cuts_containers; // containers stay, with what was synced in them
+mod save; // what is saved is what was loaded, to the byte
 mod removal; // what is removed is gone at once, and soon deleted
 mod stores; // several stores, and whose a mount is
 mod store; // the overlay2 tree, layers that are shared, names

@@ -37,6 +37,7 @@ const NEEDS: &[(&str, &str, &str)] = &[
     ("cat web:/a", "print", LOOK),
     ("bisect web -- true", "bisect", LOOK),
     ("cp web:/a here", "copy", ALL),
+    ("save web -o here", "save", "CAP_DAC_OVERRIDE"),
     ("df --containers", "count what containers have changed", "CAP_DAC_OVERRIDE"),
 ];
 
@@ -176,6 +177,7 @@ fn those_capabilities_are_enough() {
         ("plan web root", "CAP_SYS_ADMIN"),
         ("mount --name second web.tar root", ALL),
         ("umount second", REMOVE),
+        ("save web -o here", "CAP_DAC_OVERRIDE"),
         ("df --containers", "CAP_DAC_OVERRIDE"),
         ("rm box", REMOVE),
         ("rm second", REMOVE),

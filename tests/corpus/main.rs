@@ -35,7 +35,7 @@ fn trials_of(group: &str, variable: &str, cases: fn(&Path) -> Vec<Case>) -> Vec<
     }
 }
 
-/// Mounts one archive, compares what it shows or says, and makes its layers' tars again.
+/// Mounts one archive, compares what it shows or says, makes its layers' tars again, and lets it be saved and loaded.
 fn run(case: &Case) -> Result<(), Failed> {
     let place = Place::new();
     let answer = place.mount(case);
@@ -45,7 +45,7 @@ fn run(case: &Case) -> Result<(), Failed> {
         Expected::Either => answer.as_ref().map_or_else(Refusal::is_clean, |_| Ok(())),
     };
     let left = place.unmount();
-    result.and(left).and_then(|()| place.tars()).map_err(Failed::from)
+    result.and(left).and_then(|()| place.tars()).and_then(|()| place.saves()).map_err(Failed::from)
 }
 
 fn shows(expected: &str, answer: &Result<PathBuf, Refusal>) -> Result<(), String> {

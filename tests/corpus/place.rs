@@ -22,6 +22,9 @@ pub(crate) struct Place {
     dir: TempDir,
 }
 
+/// A name of an image, its id, and the diff ids of its layers.
+type Named = (Option<String>, String, Vec<Digest>);
+
 /// What a failed mount said.
 pub(crate) struct Refusal {
     code: Option<i32>,
@@ -93,9 +96,50 @@ impl Place {
         Ok(())
     }
 
+    /// Saves all images, loads that in another store, and says what is not the same there.
+    pub(crate) fn saves(&self) -> Result<(), String> {
+        let images = self.images("store")?;
+        if images.is_empty() {
+            return Ok(());
+        }
+        let names = images.iter().map(|(name, id, _)| name.as_ref().unwrap_or(id));
+        let saved = self.dir.path().join("saved.tar");
+        self.succeeds(self.command().arg("save").args(names).arg("-o").arg(&saved))?;
+        self.succeeds(self.command_in("other").arg("load").arg(&saved))?;
+        let loaded = self.images("other")?;
+        if loaded == images { Ok(()) } else { Err(format!("saved as {images:?}, loaded as {loaded:?}")) }
+    }
+
+    /// Returns all images, once for each name.
+    fn images(&self, store: &str) -> Result<Vec<Named>, String> {
+        if !self.dir.path().join(store).exists() {
+            return Ok(Vec::new());
+        }
+        let store = Store::open(&self.dir.path().join(store)).map_err(|e| e.to_string())?;
+        let mut rows = Vec::new();
+        for image in store.images().map_err(|e| e.to_string())? {
+            let layers: Vec<Digest> = image.record.layers.iter().map(|layer| layer.diff_id).collect();
+            let id = image.record.id.to_string();
+            let names =
+                if image.names.is_empty() { vec![None] } else { image.names.into_iter().map(Some).collect() };
+            rows.extend(names.into_iter().map(|name| (name, id.clone(), layers.clone())));
+        }
+        Ok(rows)
+    }
+
+    fn succeeds(&self, command: &mut Command) -> Result<(), String> {
+        let output = command.output().expect("ovlctl starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {said}")) }
+    }
+
     fn command(&self) -> Command {
+        self.command_in("store")
+    }
+
+    fn command_in(&self, store: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ovlctl"));
-        command.arg("--root").arg(self.dir.path().join("store")).env_clear();
+        command.arg("--root").arg(self.dir.path().join(store)).env_clear();
         command.env("OVLCTL_NO_SYNC", "1");
         command
     }

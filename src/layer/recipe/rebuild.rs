@@ -119,6 +119,20 @@ pub fn hollow(recipe: &File, out: &mut File) -> Result<(), Fault> {
     Err(damaged("it ends early"))
 }
 
+/// Returns how many bytes the tar of a recipe has.
+pub fn length(recipe: &File) -> Result<u64, Fault> {
+    let mut recipe = Recipe::open(recipe)?;
+    let mut buffer = vec![0; 128 << 10];
+    while let Some(op) = recipe.next()? {
+        match op {
+            Op::Run(length) => recipe.copy(length, &mut buffer, &mut io::sink())?,
+            Op::File { .. } | Op::Gone { .. } => {}
+            Op::End => return Ok(recipe.size),
+        }
+    }
+    Err(damaged("it ends early"))
+}
+
 /// Returns which files, counted as the recipe has them, were displaced, and under which number.
 fn find_displaced(recipe: &File, displaced: &Dir) -> Result<HashMap<u64, u64>, Fault> {
     let kept = displaced.names().map_err(|e| Fault::Recipe(e.into()))?.len();

@@ -38,6 +38,8 @@ pub(crate) struct Case {
     pub(crate) else_by: Option<&'static str>,
     /// Whether the command is to put right what is wrong in the store.
     pub(crate) heals: bool,
+    /// The file that it writes: that is there, whole, or not at all.
+    pub(crate) writes: Option<&'static str>,
 }
 
 /// What `ovlctl` tells of a store, a line each.
@@ -55,6 +57,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) before: Vec<String>,
     pub(crate) done: Vec<String>,
     empty: String,
+    /// What the command writes.
+    written: Option<Vec<u8>>,
     /// The ids of layers and images, and which stores were found to be sound.
     ids: BTreeSet<String>,
     sound: RefCell<BTreeMap<Looked, State>>,
@@ -83,6 +87,7 @@ impl<'a> Stage<'a> {
             before: Vec::new(),
             done: Vec::new(),
             empty: String::new(),
+            written: None,
             ids: BTreeSet::new(),
             sound: RefCell::default(),
         };
@@ -92,6 +97,7 @@ impl<'a> Stage<'a> {
         let output = stage.run();
         assert!(output.status.success(), "{}: {}", case.words, String::from_utf8_lossy(&output.stderr));
         stage.done = stage.state().expect("a sound store");
+        stage.written = case.writes.map(|name| fs::read(stage.scene.path(name)).expect("it was written"));
         for dir in ["layers", "images"] {
             let names = entries(&stage.scene.store().join(dir)).into_iter();
             stage.ids.extend(names.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())));
@@ -124,6 +130,9 @@ impl<'a> Stage<'a> {
     /// Takes all away that the command may have made.
     pub(crate) fn clear(&self) {
         self.scene.let_go();
+        if let Some(name) = self.case.writes {
+            let _ = fs::remove_file(self.scene.path(name));
+        }
         for dir in ["store", "up", "up.work"] {
             let path = self.scene.path(dir);
             if path.exists() {
@@ -205,6 +214,12 @@ impl<'a> Stage<'a> {
     ///
     /// Of stores that are the same, one is looked at.
     pub(crate) fn is_sound(&self, again: bool) -> Result<Vec<String>, String> {
+        if let Some(name) = self.case.writes {
+            let found = fs::read(self.scene.path(name)).ok();
+            if found.is_some() && found != self.written {
+                return Err(format!("{name} is there, and not whole"));
+            }
+        }
         let overlays = self.scene.overlays().iter().map(|target| own(&target.to_string_lossy())).collect();
         let store = (again, overlays, fingerprint::of(&self.scene.store(), &self.ids));
         if let Some(state) = self.sound.borrow().get(&store) {
@@ -348,8 +363,6 @@ fn do_words(scene: &Scene, words: &str) {
     match words.split(' ').collect::<Vec<_>>()[..] {
         ["write", file] => scene.write(file, b"mine"),
         ["damage"] => damage(scene),
-        ["power-cut"] => scene.power_cut(),
-        ["synced", ..] => drop(scene.run_synced(&words["synced ".len()..]).succeeds()),
         ["tmpfs", dir] => drop(scene.tmpfs(dir, "8m")),
         _ => drop(scene.run(words).succeeds()),
     }

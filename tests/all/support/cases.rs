@@ -12,6 +12,7 @@ const CASE: Case = Case {
     halves: false,
     else_by: None,
     heals: false,
+    writes: None,
 };
 
 /// A container whose changes are to outlive all that happens.
@@ -30,8 +31,6 @@ const BOX: &[&str] = &[
 const TWO_NAMES: &[&str] = &[KEPT[0], KEPT[1], KEPT[2], KEPT[3], WEB[4], "tag web:1 web:2"];
 const NAMELESS: &[&str] = &[KEPT[0], KEPT[1], KEPT[2], KEPT[3], "load nameless.tar"];
 const LARGE: &[&str] = &[KEPT[0], KEPT[1], KEPT[2], KEPT[3], "load large.tar"];
-/// The power goes before the disk has the second image.
-const CUT_OFF: &[&str] = &["synced load base.tar", KEPT[1], KEPT[2], KEPT[3], WEB[4], "power-cut"];
 const DAMAGED: &[&str] = &[KEPT[0], KEPT[1], KEPT[2], KEPT[3], WEB[4], "damage"];
 
 /// A killed load may have put the image there, but not named it; a killed rm may have done the first half.
@@ -89,10 +88,17 @@ pub(crate) const RM_IN_THE_BACKGROUND: Case = Case {
 };
 pub(crate) const PRUNE: Case = Case { made_by: NAMELESS, words: "prune --wait", halves: true, ..CASE };
 pub(crate) const TAG: Case = Case { made_by: WEB, words: "tag web:1 web:2", ..CASE };
-pub(crate) const RECOVERY: Case = Case { made_by: CUT_OFF, words: "tag base:1 base:2", ..CASE };
 pub(crate) const CHECK_THAT_REPAIRS: Case =
     Case { made_by: DAMAGED, words: "check --deep --repair --from web.tar", heals: true, ..CASE };
 pub(crate) const CHECK_THAT_PROVES: Case = Case { made_by: WEB, words: "check --deep", ..CASE };
+pub(crate) const SAVE: Case =
+    Case { made_by: WEB, words: "save web:1 -o saved.tar", writes: Some("saved.tar"), ..CASE };
+pub(crate) const SAVE_COMPRESSED: Case = Case {
+    made_by: WEB,
+    words: "save web:1 --compress gzip -o saved.tar",
+    writes: Some("saved.tar"),
+    ..CASE
+};
 pub(crate) const PROBE: Case = Case { made_by: WEB, words: "probe", ..CASE };
 
 /// Writes the archives that the cases speak of.

@@ -1,0 +1,88 @@
+//! Where an archive or a filesystem goes: to a file that is there when it is whole, or to standard output.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::path::{Path, PathBuf};
+
+use super::fault::Cause;
+use crate::store;
+use crate::sys::Errno;
+use crate::sys::new_file::NewFile;
+
+/// Whoever reads an image may read its /etc/shadow: that is for root, as the store is.
+const MODE: u32 = 0o600;
+
+/// Where it goes.
+#[derive(Debug)]
+pub(super) enum Output {
+    Stdout,
+    File(NewFile),
+}
+
+impl Output {
+    /// Begins a file, or takes standard output where none is named, or `-`; `what` is nothing for a terminal.
+    pub(super) fn begin(path: Option<&Path>, what: &str) -> Result<Self, Cause> {
+        let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
+            if io::stdout().is_terminal() {
+                let reason =
+                    format!("{what} is nothing for a terminal: give -o FILE, or redirect standard output");
+                return Err(Cause::Usage(reason));
+            }
+            return Ok(Self::Stdout);
+        };
+        match NewFile::begin(path, MODE) {
+            Err(failed) if failed.errno == Errno::EXIST => {
+                Err(Cause::Lacking(format!("{} is no regular file", path.display())))
+            }
+            begun => Ok(Self::File(begun.map_err(store::Error::from)?)),
+        }
+    }
+
+    /// Returns what is to be written to.
+    pub(super) fn writer(&self) -> BufWriter<Sink<'_>> {
+        let sink = match self {
+            Self::Stdout => Sink::Stdout(io::stdout().lock()),
+            Self::File(new) => Sink::File(new.file()),
+        };
+        BufWriter::with_capacity(256 << 10, sink)
+    }
+
+    /// Lets the file be there.
+    pub(super) fn keep(self, sync: bool) -> Result<(), Cause> {
+        match self {
+            Self::Stdout => Ok(()),
+            Self::File(new) => Ok(new.keep(sync).map_err(store::Error::from)?),
+        }
+    }
+}
+
+/// What takes the bytes.
+#[derive(Debug)]
+pub(super) enum Sink<'a> {
+    Stdout(StdoutLock<'a>),
+    File(&'a File),
+}
+
+impl Write for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stdout(out) => out.write(bytes),
+            Self::File(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stdout(out) => out.flush(),
+            Self::File(_) => Ok(()),
+        }
+    }
+}
+
+/// Returns how the place is called in a message.
+pub(super) fn shown(path: Option<&PathBuf>) -> String {
+    match path.filter(|path| path.as_os_str() != "-") {
+        Some(path) => path.display().to_string(),
+        None => "standard output".to_owned(),
+    }
+}

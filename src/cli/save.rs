@@ -1,0 +1,126 @@
+//! `save`: images of the store become an archive.
+
+use std::io;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::fault::{self, Cause, Fault};
+use super::output::{self, Output};
+use super::sync::Syncing;
+use super::{Context, permit, waiting};
+use crate::archive::name;
+use crate::archive::write::{Form, Packing};
+use crate::store::images::Image;
+use crate::store::save::Saving;
+use crate::store::{Change, Store};
+use crate::sys::caps::TO_READ;
+use crate::sys::lock::Share;
+
+/// Write images to an archive
+///
+/// What `docker load`, `podman load`, skopeo and ovlctl read: an OCI layout with a manifest.json, in a tar. Each layer is, byte
+/// for byte, the one that was loaded, which is proved while it is written. An image has the names by which it is asked for
+/// here; one that is asked for by its id has none.
+#[derive(Debug, Args)]
+pub(super) struct Save {
+    /// Their names or ids
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+    /// The file, which is there, or in the stead of another, once it is whole; standard output by default
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Compress the layers
+    #[arg(long, value_name = "HOW")]
+    compress: Option<Compress>,
+    /// What the archive is
+    #[arg(long, value_name = "FORM", default_value = "docker")]
+    format: Format,
+    #[command(flatten)]
+    sync: Syncing,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Compress {
+    /// Smaller and much faster than gzip; Docker reads it since version 23
+    Zstd,
+    /// Read by all
+    Gzip,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// As `docker save` writes it
+    Docker,
+    /// An OCI layout without Docker's manifest.json
+    Oci,
+}
+
+impl Save {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        permit("save", TO_READ)?;
+        let store = context.store()?;
+        let images = self.find(&store)?;
+        let all = || self.images.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+        let failed = |cause: Cause| {
+            Fault::new("save", format!("{} to {}", all(), output::shown(self.output.as_ref())), cause)
+        };
+        let output = Output::begin(self.output.as_deref(), "an archive").map_err(failed)?;
+        let change = self.compress.map(|_| store.change(Share::Shared, &mut waiting())).transpose();
+        let change = change.map_err(|e| failed(e.into()))?;
+        let held = store.hold(&mut waiting()).map_err(|e| failed(e.into()))?;
+        let written = self.write(&store, &images, change.as_ref(), &output)?;
+        written.map_err(|e| failed(Cause::Output(e)))?;
+        drop((held, change));
+        output.keep(self.sync.is_wanted()).map_err(failed)
+    }
+
+    /// Finds the images, each once, with the names by which it was asked for.
+    fn find(&self, store: &Store) -> Result<Vec<Image>, Fault> {
+        let mut images: Vec<Image> = Vec::new();
+        for text in &self.images {
+            let mut image = store.image(text).map_err(|e| Fault::new("save", format!("'{text}'"), e))?;
+            let asked = name::normal(text).ok();
+            image.names.retain(|name| Some(name) == asked.as_ref());
+            match images.iter_mut().find(|other| other.record.id == image.record.id) {
+                Some(other) => other.names.extend(
+                    image.names.into_iter().filter(|name| !other.names.contains(name)).collect::<Vec<_>>(),
+                ),
+                None => images.push(image),
+            }
+        }
+        let names = images.iter().flat_map(|image| &image.names);
+        for name in names.filter(|name| matches!(self.format, Format::Docker) && !name::is_docker_tag(name)) {
+            fault::warn(&format!("'{name}' is no name to Docker, which will load that image without it"));
+        }
+        Ok(images)
+    }
+
+    fn write(
+        &self,
+        store: &Store,
+        images: &[Image],
+        change: Option<&Change<'_>>,
+        output: &Output,
+    ) -> Result<io::Result<()>, Fault> {
+        let packing = match self.compress {
+            None => Packing::Plain,
+            Some(Compress::Gzip) => Packing::Gzip,
+            Some(Compress::Zstd) => Packing::Zstd,
+        };
+        let form = match self.format {
+            Format::Docker => Form::Docker,
+            Format::Oci => Form::Oci,
+        };
+        let spool = change.map_or(store.layout().root(), |change| change.spool());
+        let mut saving = Saving::new(store, form, packing, spool, output.writer());
+        for image in images {
+            let name = image.names.first().cloned().unwrap_or_else(|| image.record.id.short());
+            let written = saving.image(image).map_err(|e| Fault::new("save", format!("'{name}'"), e))?;
+            if written.is_err() {
+                return Ok(written);
+            }
+        }
+        Ok(saving.finish().map(drop))
+    }
+}
