@@ -55,7 +55,7 @@ use std::path::{Path, PathBuf};
 
 use boot::{Boot, Format, State};
 pub use error::Error;
-use error::{file, is_there};
+use error::{file, is_dir, is_there};
 use layout::Layout;
 use reserve::Reserve;
 use stage::Stage;
@@ -286,7 +286,7 @@ fn create(layout: &Layout) -> Result<(), Error> {
     }
     stage::sweep_outside(root)?;
     // Whoever was killed here, or lost power, left at least this.
-    let begun = layout.overlay2().is_dir();
+    let begun = is_dir(layout.overlay2())?;
     let others = |name: &Vec<u8>| name != TRIAL && name != b"lost+found" && !stage::is_outside(name);
     if !begun && dir.names()?.iter().any(others) {
         return Err(Error::NotAStore(root.to_owned()));
@@ -294,7 +294,7 @@ fn create(layout: &Layout) -> Result<(), Error> {
     dir.chmod_self(0o700)?;
     try_out(&dir)?;
     make_folders(layout)?;
-    if !boot::has_content(layout) {
+    if !boot::has_content(layout)? {
         let path = layout.boot();
         fs::write(&path, record::write(&Boot::now()?)).map_err(file(path))?;
     }

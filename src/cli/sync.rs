@@ -53,7 +53,7 @@ impl Syncing {
     pub(super) fn start(self, context: &Context, image: &Digest) {
         let Ok(store) = context.open_store() else { return };
         let sync = ["--root".as_ref(), store.layout().root().as_os_str(), OsStr::new("sync")];
-        if !self.no_sync && !store.is_synced(image) {
+        if !self.no_sync && !store.is_synced(image).unwrap_or(false) {
             let _ = background::start_last(NAME, &sync);
         }
     }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 
 use super::containers::{inscribe, is_name};
-use super::error::Error;
+use super::error::{Error, file, filter, is_dir};
 use super::layers::{names_in, read_record};
 use super::layout::{CONTAINER, DIFF, LOWER, MERGED, WORK};
-use super::record::{self, ContainerRecord, ImageRecord, Unreadable, Upper};
+use super::record::{self, ContainerRecord, ImageLayer, ImageRecord, Unreadable, Upper};
 use super::recover::Loss;
 use super::{Change, Store, now, private_dir};
 use crate::digest::{Digest, HEX_LEN};
@@ -36,10 +37,11 @@ impl Store {
     /// Returns the directories in `overlay2` that are containers, and not layers.
     pub(super) fn container_ids(&self) -> Result<BTreeSet<String>, Error> {
         let known = self.readable_containers()?.into_iter().map(|container| container.id);
-        let mut ids: BTreeSet<String> = known.filter(|id| self.layout().overlay(id).is_dir()).collect();
+        let there = filter(known, |id| is_dir(self.layout().overlay(id)))?;
+        let mut ids: BTreeSet<String> = there.into_iter().collect();
         for id in names_in(&self.layout().overlay2())?.into_iter().filter(|id| id.len() == HEX_LEN) {
             let dir = self.layout().overlay(&id);
-            if dir.join(MERGED).is_dir() || inscribed(&Dir::open(&dir)?)?.is_some() {
+            if is_dir(dir.join(MERGED))? || inscribed(&Dir::open(&dir)?)?.is_some() {
                 ids.insert(id);
             }
         }
@@ -106,11 +108,14 @@ impl Change<'_> {
 
     /// A container of which its `lower` alone tells what it stands on.
     fn guessed(&self, id: &str) -> Result<ContainerRecord, Error> {
-        let lower = fs::read_to_string(self.layout().overlay(id).join(LOWER)).unwrap_or_default();
-        let stands_on = |top: &Digest| self.store.stack(top).is_ok_and(|stack| stack.join(":") == lower);
-        let image = self.store.images()?.into_iter().find(|image| {
-            image.record.layers.last().map_or(lower.is_empty(), |layer| stands_on(&layer.chain_id))
-        });
+        let lower = self.lower_of(id)?;
+        let stands_on = |top: &ImageLayer| match self.store.stack(&top.chain_id) {
+            Ok(stack) => Ok(stack.join(":") == lower),
+            Err(e) if e.kind().is_none_or(|kind| kind == ErrorKind::NotFound) => Ok(false), // it is damaged
+            Err(e) => Err(e),
+        };
+        let fits = |image: &ImageRecord| image.layers.last().map_or(Ok(lower.is_empty()), stands_on);
+        let image = filter(self.store.images()?, |image| fits(&image.record))?.into_iter().next();
         Ok(ContainerRecord {
             name: String::new(),
             id: id.to_owned(),
@@ -126,6 +131,16 @@ impl Change<'_> {
         })
     }
 
+    /// Returns the short names that a container's directory lists, as they are written there.
+    fn lower_of(&self, id: &str) -> Result<String, Error> {
+        let path = self.layout().overlay(id).join(LOWER);
+        match fs::read(&path) {
+            Ok(text) => Ok(String::from_utf8_lossy(&text).into_owned()),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(String::new()),
+            Err(e) => Err(file(path)(e)),
+        }
+    }
+
     fn has_changes(&self, container: &ContainerRecord) -> Result<bool, Error> {
         let Some((upper, _)) = self.store.upper_and_work(container) else { return Ok(false) };
         Ok(!names_in(&upper)?.is_empty())
@@ -135,7 +150,7 @@ impl Change<'_> {
     fn refit(&self, id: &str) -> Result<(), Error> {
         let dir = self.layout().overlay(id);
         for name in [DIFF, WORK, MERGED] {
-            if !dir.join(name).is_dir() {
+            if !is_dir(dir.join(name))? {
                 private_dir(&dir.join(name))?;
             }
         }

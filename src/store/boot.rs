@@ -12,7 +12,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::{Error, file};
+use super::error::{Error, file, is_there};
 use super::layers::{names_in, read_sound};
 use super::layout::{LINKS, Layout};
 use super::record::{self, Unreadable};
@@ -58,16 +58,18 @@ impl State {
         let format = match fs::read(layout.format()) {
             Ok(text) => record::read::<Format>(&text),
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                if !has_content(layout) {
+                if !has_content(layout)? {
                     return Ok(Self::Nothing);
                 }
                 // Perhaps another command has made the store meanwhile; else the file was lost in a power cut.
-                return if layout.format().exists() { Self::of(layout) } else { Ok(Self::Marked) };
+                return if is_there(layout.format())? { Self::of(layout) } else { Ok(Self::Marked) };
             }
             Err(e) => return Err(file(layout.format())(e)),
         };
-        let now = sys::boot_id()?;
-        let boot = read_sound::<Boot>(&layout.boot())?.filter(|boot| now == boot.boot);
+        let boot = read_sound::<Boot>(&layout.boot())?;
+        // Whoever cannot learn in which boot this is must not take it for another.
+        let now = boot.as_ref().map(|_| sys::boot_id()).transpose()?;
+        let boot = boot.filter(|boot| now.as_ref() == Some(&boot.boot));
         match (format, boot) {
             (Ok(Format { marks: false }), _) => Ok(Self::WithoutMarks),
             (Ok(_), Some(boot)) if boot.suspect.is_empty() => Ok(Self::Sound),
@@ -79,17 +81,17 @@ impl State {
     }
 
     /// Whether a layer or an image may be believed to be what it was when it was put at `place`.
-    pub(super) fn trusts(&self, place: &Path) -> bool {
+    pub(super) fn trusts(&self, place: &Path) -> Result<bool, Error> {
         match self {
-            Self::Nothing | Self::Sound | Self::Suspect(_) | Self::WithoutMarks => true,
+            Self::Nothing | Self::Sound | Self::Suspect(_) | Self::WithoutMarks => Ok(true),
             Self::Marked => is_marked(place),
         }
     }
 }
 
 /// Whether there is a layer or a container, a store that is not all made included.
-pub(super) fn has_content(layout: &Layout) -> bool {
-    names_in(&layout.overlay2()).is_ok_and(|names| names.iter().any(|name| name != LINKS))
+pub(super) fn has_content(layout: &Layout) -> Result<bool, Error> {
+    Ok(names_in(&layout.overlay2())?.iter().any(|name| name != LINKS))
 }
 
 impl Boot {

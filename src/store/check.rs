@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 
 use super::Store;
-use super::error::{Error, is_there};
+use super::error::{Error, is_dir, is_there};
 use super::layers::names_in;
 use super::layout::{self, DIFF, LINK, LINKS, LOWER, WORK};
 use super::record::{ContainerRecord, LayerRecord, Upper};
@@ -177,8 +177,14 @@ impl Check<'_> {
             (layout.overlay(&id.hex()).join(DIFF), "its tree is missing"),
             (layout.recipe(&id), "its recipe is missing"),
         ];
-        for (_, problem) in parts.iter().filter(|(path, _)| !path.exists()) {
-            self.report.findings.push(Finding::new("layer", &id, *problem).with(Remedy::Unpack(id)));
+        for (path, problem) in parts {
+            match is_there(path) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.report.findings.push(Finding::new("layer", &id, problem).with(Remedy::Unpack(id)));
+                }
+                Err(e) => self.found("layer", &id, format!("cannot be looked at: {}", chain(&e))),
+            }
         }
     }
 
@@ -203,7 +209,8 @@ impl Check<'_> {
         if lower != below.join(":") {
             problems.push(format!("'{LOWER}' does not list the layers that it stands on"));
         }
-        if !below.is_empty() && !dir.join(WORK).is_dir() {
+        // One that cannot be seen is none that could be mounted with.
+        if !below.is_empty() && !is_dir(dir.join(WORK)).unwrap_or(false) {
             problems.push(format!("'{WORK}' is missing"));
         }
         match fs::read_to_string(dir.join(LINK)) {
@@ -301,10 +308,15 @@ impl Check<'_> {
             None => self.directory("container", &name, &container.id, &[]),
             Some(Err(_)) => {} // the image lacks a layer, as was said there
         }
-        if matches!(container.upper, Upper::Store)
-            && !self.store.layout().overlay(&container.id).join(DIFF).is_dir()
-        {
-            self.found("container", &name, "its changes are missing");
+        if matches!(container.upper, Upper::Store) {
+            let changes = self.store.layout().overlay(&container.id).join(DIFF);
+            match is_dir(changes) {
+                Ok(true) => {}
+                Ok(false) => self.found("container", &name, "its changes are missing"),
+                Err(e) => {
+                    self.found("container", &name, format!("its changes cannot be looked at: {}", chain(&e)));
+                }
+            }
         }
         if let Upper::At { upper, work } = &container.upper {
             for dir in [upper.path(), work.path()].iter().filter(|dir| !dir.is_dir()) {
@@ -340,7 +352,7 @@ impl Check<'_> {
         for link in names_in(&links)? {
             let path = links.join(&link);
             // That of a layer or container that never came is what a killed command leaves, and the next prune removes.
-            if !path.exists() && !fs::read_link(&path).is_ok_and(|target| is_to_overlay(&target)) {
+            if !is_there(&path)? && !fs::read_link(&path).is_ok_and(|target| is_to_overlay(&target)) {
                 let finding = Finding::new("store", &path.display(), "leads to nothing");
                 self.report.findings.push(finding.with(Remedy::Unlink(path)));
             }

@@ -1,5 +1,6 @@
 //! What can go wrong in a store.
 
+use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -167,8 +168,30 @@ pub(super) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error 
 
 /// Whether something is at `path`. That it cannot be seen is an error: who took it for gone would remove what belongs to it.
 pub(super) fn is_there(path: impl AsRef<Path>) -> Result<bool, Error> {
-    let path = path.as_ref();
-    path.try_exists().map_err(file(path))
+    Ok(look(path.as_ref())?.is_some())
+}
+
+/// Whether a directory is at `path`, in the same way.
+pub(super) fn is_dir(path: impl AsRef<Path>) -> Result<bool, Error> {
+    Ok(look(path.as_ref())?.is_some_and(|found| found.is_dir()))
+}
+
+/// Returns what is at `path`, links followed.
+pub(super) fn look(path: &Path) -> Result<Option<Metadata>, Error> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(e) => Err(file(path)(e)),
+    }
+}
+
+/// Keeps those of which `keep` says so.
+pub(super) fn filter<T>(
+    all: impl IntoIterator<Item = T>,
+    mut keep: impl FnMut(&T) -> Result<bool, Error>,
+) -> Result<Vec<T>, Error> {
+    let keep = |one: T| keep(&one).map(|kept| kept.then_some(one)).transpose();
+    all.into_iter().filter_map(keep).collect()
 }
 
 fn at_least(bytes: u64) -> String {

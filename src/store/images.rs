@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use super::boot::State;
-use super::error::{Error, file, is_there};
+use super::error::{Error, file, filter, is_there};
 use super::layers::{names_in, read_record, read_sound};
 use super::layout::{IMAGE_CONFIG, IMAGE_RECORD};
 use super::record::{self, ImageRecord, Names};
@@ -67,7 +67,7 @@ impl Store {
     /// Returns the image of this id; `None` where there is none.
     pub fn image_record(&self, id: &Digest) -> Result<Option<ImageRecord>, Error> {
         let place = self.layout().image(id);
-        if self.state.trusts(&place) { read_record(&place.join(IMAGE_RECORD)) } else { Ok(None) }
+        if self.state.trusts(&place)? { read_record(&place.join(IMAGE_RECORD)) } else { Ok(None) }
     }
 
     /// Returns an image's config, byte for byte as its archive had it.
@@ -79,7 +79,7 @@ impl Store {
     pub(super) fn image_ids(&self) -> Result<Vec<Digest>, Error> {
         let names = names_in(&self.layout().images())?;
         let ids = names.iter().filter_map(|name| Digest::from_hex(name).ok());
-        Ok(ids.filter(|id| self.state.trusts(&self.layout().image(id))).collect())
+        filter(ids, |id| self.state.trusts(&self.layout().image(id)))
     }
 
     /// Returns the one image whose id starts so.

@@ -24,7 +24,7 @@ impl Store {
     /// Whether the layer is there, whole.
     pub fn has_layer(&self, chain_id: &Digest) -> Result<bool, Error> {
         let place = self.layout().overlay(&chain_id.hex());
-        Ok(is_there(&place)? && self.state.trusts(&place))
+        Ok(is_there(&place)? && self.state.trusts(&place)?)
     }
 
     /// Returns what is known of a layer; `None` where there is no such layer.

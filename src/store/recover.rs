@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::boot::{Boot, Format, State};
 use super::check::Remedy;
-use super::error::Error;
+use super::error::{Error, filter, is_dir, is_there};
 use super::layers::{gone, names_in, read_sound};
 use super::layout::IMAGE_RECORD;
 use super::record::{self, ImageRecord, LayerRecord, Names};
@@ -186,15 +186,17 @@ impl Change<'_> {
     fn unmarked_ids(&self) -> Result<BTreeSet<String>, Error> {
         let containers = self.store.container_ids()?;
         let layers = names_in(&self.layout().overlay2())?.into_iter().filter(|id| id.len() == HEX_LEN);
-        let layers = layers.filter(|id| !containers.contains(id) && !is_marked(&self.layout().overlay(id)));
+        let layers = layers.filter(|id| !containers.contains(id)).map(|id| (self.layout().overlay(&id), id));
         let images = names_in(&self.layout().images())?.into_iter();
-        Ok(layers.chain(images.filter(|id| !is_marked(&self.layout().images().join(id)))).collect())
+        let images = images.map(|id| (self.layout().images().join(&id), id));
+        let unmarked = filter(layers.chain(images), |(place, _)| Ok(!is_marked(place)?))?;
+        Ok(unmarked.into_iter().map(|(_, id)| id).collect())
     }
 
     /// Removes images, and names that mean none.
     fn discard_images(&self, lost: &Lost, why: Why, tell: &mut dyn FnMut(Loss)) -> Result<(), Error> {
         let known = read_sound::<Names>(&self.layout().names())?;
-        if known.is_none() && (self.layout().names().exists() || self.layout().synced_names().exists()) {
+        if known.is_none() && (is_there(self.layout().names())? || is_there(self.layout().synced_names())?) {
             tell(Loss::Names);
         }
         let before = known.clone().map_or_else(|| self.store.names(), Ok)?;
@@ -205,8 +207,8 @@ impl Change<'_> {
             tell(Loss::Image { name, why });
             self.stage.discard(&self.layout().images().join(id))?;
         }
-        let mut after = before;
-        after.names.retain(|_, id| self.layout().image(id).is_dir());
+        let there = filter(before.names, |(_, id)| is_dir(self.layout().image(id)))?;
+        let after = Names { names: there.into_iter().collect() };
         if Some(&after) == known.as_ref() || (known.is_none() && after.names.is_empty()) {
             return gone_if(&self.layout().names(), known.is_none());
         }

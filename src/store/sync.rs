@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::boot::{Boot, State};
-use super::error::{Error, file};
+use super::error::{Error, file, filter, is_dir, is_there, look};
 use super::layers::names_in;
 use super::layout::{COMMITTED, DIFF};
 use super::stage::Stage;
@@ -51,23 +51,21 @@ impl Unmarked {
 
 impl Store {
     /// Whether an image, with all its layers, outlives a power cut.
-    #[must_use]
-    pub fn is_synced(&self, image: &Digest) -> bool {
+    pub fn is_synced(&self, image: &Digest) -> Result<bool, Error> {
         is_marked(&self.layout().image(image))
     }
 
     /// Returns the images and the layers that a power cut would take.
     pub fn unsynced(&self) -> Result<(Vec<Digest>, Vec<Digest>), Error> {
-        let (mut images, mut layers) = (self.image_ids()?, self.layer_ids()?);
-        images.retain(|id| !self.is_synced(id));
-        layers.retain(|id| !is_marked(&self.layout().overlay(&id.hex())));
+        let images = filter(self.image_ids()?, |id| Ok(!self.is_synced(id)?))?;
+        let layers = filter(self.layer_ids()?, |id| Ok(!is_marked(&self.layout().overlay(&id.hex()))?))?;
         Ok((images, layers))
     }
 
     /// Whether all that is in the store has been synced.
     pub fn is_all_synced(&self) -> Result<bool, Error> {
         let (images, layers) = self.unsynced()?;
-        Ok(images.is_empty() && layers.is_empty() && !self.names_are_new())
+        Ok(images.is_empty() && layers.is_empty() && !self.names_are_new()?)
     }
 
     /// Returns how many images are not shown, as the machine was started anew and they may have been lost.
@@ -76,13 +74,13 @@ impl Store {
             return Ok(0);
         }
         let names = names_in(&self.layout().images())?;
-        Ok(names.iter().filter(|id| !is_marked(&self.layout().images().join(id))).count())
+        Ok(filter(names, |id| Ok(!is_marked(&self.layout().images().join(id))?))?.len())
     }
 
     /// Brings all that is in the store to the disk, and marks what is there then. Where that fails nothing is marked, and
     /// what was to be is not believed any more. A store that is to be recovered first is left alone.
     pub fn sync(&self, waiting: &mut dyn FnMut(&[Holder])) -> Result<(), Error> {
-        if !self.layout().overlay2().is_dir() {
+        if !is_dir(self.layout().overlay2())? {
             return Ok(());
         }
         // One at a time, and not under the store's lock: who waits for that is not to wait for the disk. Whoever comes
@@ -124,8 +122,8 @@ impl Store {
             let place = self.layout().image(&id);
             (id, place.clone(), place)
         });
-        let unmarked = layers.chain(images).filter(|(_, place, _)| !is_marked(place));
-        let trusted = unmarked.filter(|(id, ..)| !suspect.contains(&id.hex()));
+        let unmarked = filter(layers.chain(images), |(_, place, _)| Ok(!is_marked(place)?))?;
+        let trusted = unmarked.into_iter().filter(|(id, ..)| !suspect.contains(&id.hex()));
         let found = trusted.filter_map(|(id, place, path)| Unmarked::new(&id, place, path));
         Ok(found.take(AT_ONCE).collect())
     }
@@ -133,19 +131,22 @@ impl Store {
     /// Marks what is there still, and returns how many that were.
     fn mark_all(&self, synced: &[Unmarked]) -> Result<usize, Error> {
         let mut marked = 0;
-        for one in synced.iter().filter(|one| one.is_still_there() && self.has_all_marked(&one.id)) {
-            mark(&one.place)?;
-            marked += 1;
+        for one in synced.iter().filter(|one| one.is_still_there()) {
+            if self.has_all_marked(&one.id)? {
+                mark(&one.place)?;
+                marked += 1;
+            }
         }
         Ok(marked)
     }
 
     /// Whether all layers have marks, if this is an image's id.
-    fn has_all_marked(&self, id: &str) -> bool {
-        let Ok(Some(image)) = Digest::from_hex(id).map_or(Ok(None), |id| self.image_record(&id)) else {
-            return true;
-        };
-        image.layers.iter().all(|layer| is_marked(&self.layout().overlay(&layer.chain_id.hex())))
+    fn has_all_marked(&self, id: &str) -> Result<bool, Error> {
+        let image = Digest::from_hex(id).map_or(Ok(None), |id| self.image_record(&id))?;
+        let layers = image.iter().flat_map(|image| &image.layers);
+        let unmarked =
+            filter(layers, |layer| Ok(!is_marked(&self.layout().overlay(&layer.chain_id.hex()))?))?;
+        Ok(unmarked.is_empty())
     }
 
     /// Notes that nobody knows what the disk has of these: no later sync can tell (its error is told once only).
@@ -156,16 +157,16 @@ impl Store {
     }
 
     /// Whether the names have changed since the last sync.
-    fn names_are_new(&self) -> bool {
-        let inode = |path: PathBuf| fs::metadata(path).ok().map(|file| file.ino());
-        let now = inode(self.layout().names());
-        now.is_some() && now != inode(self.layout().synced_names())
+    fn names_are_new(&self) -> Result<bool, Error> {
+        let inode = |path: PathBuf| look(&path).map(|found| found.map(|file| file.ino()));
+        let now = inode(self.layout().names())?;
+        Ok(now.is_some() && now != inode(self.layout().synced_names())?)
     }
 
     /// Keeps names that were synced under a second name, where they are still those that hold: a power cut may leave others
     /// empty.
     fn keep_names(&self, synced: &File) -> Result<(), Error> {
-        if !self.names_are_new() {
+        if !self.names_are_new()? {
             return Ok(());
         }
         let stage = Stage::new(self.layout())?;
@@ -184,8 +185,8 @@ impl Store {
 }
 
 /// Whether what was put at `place` outlives a power cut.
-pub(super) fn is_marked(place: &Path) -> bool {
-    place.join(COMMITTED).exists()
+pub(super) fn is_marked(place: &Path) -> Result<bool, Error> {
+    is_there(place.join(COMMITTED))
 }
 
 /// Notes that what was put at `place` is on the disk.
@@ -234,8 +235,8 @@ mod tests {
     }
 
     fn marks(store: &Store) -> [bool; 3] {
-        let [base, top] = layers().map(|layer| is_marked(&store.layout().overlay(&layer.hex())));
-        [base, top, store.is_synced(&Digest::of(b"image"))]
+        let [base, top] = layers().map(|layer| is_marked(&store.layout().overlay(&layer.hex())).unwrap());
+        [base, top, store.is_synced(&Digest::of(b"image")).unwrap()]
     }
 
     #[test]

@@ -236,6 +236,11 @@ fn tag() {
 }
 
 #[test]
+fn recovery() {
+    fails(&cases::RECOVERY, Errno::EIO, is_of_files);
+}
+
+#[test]
 fn check_that_repairs() {
     fails(&cases::CHECK_THAT_REPAIRS, Errno::EIO, is_of_files);
 }

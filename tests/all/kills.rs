@@ -141,6 +141,11 @@ fn tag() {
 }
 
 #[test]
+fn recovery() {
+    survives(&cases::RECOVERY);
+}
+
+#[test]
 fn check_that_repairs() {
     survives(&cases::CHECK_THAT_REPAIRS);
 }

@@ -9,7 +9,7 @@ use super::{Finding, Remedy, leads_to};
 use crate::archive::{self, Archive};
 use crate::digest::Digest;
 use crate::layer::Options;
-use crate::store::error::Error;
+use crate::store::error::{Error, is_there};
 use crate::store::layers::{Pile, gone, is_link, names_in, new_link};
 use crate::store::layout::{COMMITTED, DIFF, LINK, LOWER, WORK};
 use crate::store::load::chain_ids;
@@ -24,7 +24,7 @@ impl Change<'_> {
         match &finding.remedy {
             Some(Remedy::Furnish { id, below }) => self.furnish_again(id, below).map(|()| true),
             // It may have been made to lead somewhere since: another finding was about whose it is.
-            Some(Remedy::Unlink(path)) => if path.exists() { Ok(()) } else { gone(path) }.map(|()| true),
+            Some(Remedy::Unlink(path)) => if is_there(path)? { Ok(()) } else { gone(path) }.map(|()| true),
             Some(Remedy::Unpack(_)) | None => Ok(false),
         }
     }

@@ -363,6 +363,8 @@ fn do_words(scene: &Scene, words: &str) {
     match words.split(' ').collect::<Vec<_>>()[..] {
         ["write", file] => scene.write(file, b"mine"),
         ["damage"] => damage(scene),
+        ["power-cut"] => scene.power_cut(),
+        ["synced", ..] => drop(scene.run_synced(&words["synced ".len()..]).succeeds()),
         ["tmpfs", dir] => drop(scene.tmpfs(dir, "8m")),
         _ => drop(scene.run(words).succeeds()),
     }

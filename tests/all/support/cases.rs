@@ -31,6 +31,8 @@ const BOX: &[&str] = &[
 const TWO_NAMES: &[&str] = &[KEPT[0], KEPT[1], KEPT[2], KEPT[3], WEB[4], "tag web:1 web:2"];
 const NAMELESS: &[&str] = &[KEPT[0], KEPT[1], KEPT[2], KEPT[3], "load nameless.tar"];
 const LARGE: &[&str] = &[KEPT[0], KEPT[1], KEPT[2], KEPT[3], "load large.tar"];
+/// The power goes before the disk has the second image.
+const CUT_OFF: &[&str] = &["synced load base.tar", KEPT[1], KEPT[2], KEPT[3], WEB[4], "power-cut"];
 const DAMAGED: &[&str] = &[KEPT[0], KEPT[1], KEPT[2], KEPT[3], WEB[4], "damage"];
 
 /// A killed load may have put the image there, but not named it; a killed rm may have done the first half.
@@ -88,6 +90,7 @@ pub(crate) const RM_IN_THE_BACKGROUND: Case = Case {
 };
 pub(crate) const PRUNE: Case = Case { made_by: NAMELESS, words: "prune --wait", halves: true, ..CASE };
 pub(crate) const TAG: Case = Case { made_by: WEB, words: "tag web:1 web:2", ..CASE };
+pub(crate) const RECOVERY: Case = Case { made_by: CUT_OFF, words: "tag base:1 base:2", ..CASE };
 pub(crate) const CHECK_THAT_REPAIRS: Case =
     Case { made_by: DAMAGED, words: "check --deep --repair --from web.tar", heals: true, ..CASE };
 pub(crate) const CHECK_THAT_PROVES: Case = Case { made_by: WEB, words: "check --deep", ..CASE };
