@@ -5,6 +5,7 @@
 mod bisect;
 mod blame;
 mod check;
+mod config;
 mod cp;
 mod df;
 mod diff;
@@ -32,15 +33,17 @@ mod sync;
 mod tree;
 mod umount;
 
+use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::store::{self, Store};
 use crate::sys::caps::{self, Need, TO_READ};
 use crate::sys::lock::Holder;
+use config::Config;
 use fault::{Cause, Fault};
 use sweep::Sweeping;
 
@@ -48,9 +51,12 @@ use sweep::Sweeping;
 #[derive(Debug, Parser)]
 #[command(name = "ovlctl", version, max_term_width = 100, after_help = fault::EXIT_CODES)]
 struct Cli {
-    /// The store
-    #[arg(long, global = true, env = "OVLCTL_ROOT", default_value = "/var/lib/ovlctl", value_name = "DIR")]
-    root: PathBuf,
+    /// The store; /var/lib/ovlctl by default
+    #[arg(long, global = true, env = "OVLCTL_ROOT", value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Where settings are read; /etc/ovlctl.toml by default
+    #[arg(long, global = true, env = "OVLCTL_CONFIG", value_name = "FILE")]
+    config: Option<OsString>,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -80,6 +86,7 @@ enum Verb {
     Diff(diff::Diff),
     Plan(mount::Plan),
     Probe(probe::Probe),
+    Config(config::Show),
     #[command(hide = true)]
     Sweep(sweep::Sweep),
     #[command(hide = true)]
@@ -93,18 +100,21 @@ enum Verb {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match cli.run() {
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let config = Config::of(&cli, &matches);
+    match config.and_then(|config| cli.run(config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => fault.report(),
     }
 }
 
 impl Cli {
-    fn run(&self) -> Result<(), Fault> {
+    fn run(mut self, config: Config) -> Result<(), Fault> {
         crate::sys::raise_file_limit();
         crate::sys::outlive_size_limit();
-        let context = Context { root: self.root.clone() };
+        self.verb.configure(&config);
+        let context = Context { root: config.root().to_owned(), config };
         sync::before(&self.verb, &context)?;
         let sweeping = self.verb.sweeping();
         sweeping.iter().for_each(|sweeping| sweeping.prepare(&context));
@@ -132,6 +142,7 @@ impl Cli {
             Verb::Diff(verb) => verb.run(&context),
             Verb::Plan(verb) => verb.run(&context),
             Verb::Probe(verb) => verb.run(&context),
+            Verb::Config(verb) => verb.run(&context),
             Verb::Sweep(verb) => verb.run(&context),
             Verb::Sync(verb) => verb.run(&context),
             Verb::Loader(verb) => verb.run(&context),
@@ -145,6 +156,44 @@ impl Cli {
 }
 
 impl Verb {
+    /// Whether only this program itself starts it; what it goes by it is told.
+    fn is_ours(&self) -> bool {
+        matches!(self, Self::Sweep(_) | Self::Sync(_) | Self::Loader(_) | Self::Within(_))
+    }
+
+    /// Puts what is configured below what was typed.
+    fn configure(&mut self, config: &Config) {
+        match self {
+            Self::Mount(verb) => verb.configure(config),
+            Self::Plan(verb) => verb.configure(config),
+            Self::Load(verb) => verb.configure(config),
+            Self::Check(verb) => verb.configure(config),
+            Self::Umount(_)
+            | Self::Images(_)
+            | Self::Layers(_)
+            | Self::Mounts(_)
+            | Self::Inspect(_)
+            | Self::History(_)
+            | Self::Tree(_)
+            | Self::Blame(_)
+            | Self::Bisect(_)
+            | Self::Ls(_)
+            | Self::Cat(_)
+            | Self::Cp(_)
+            | Self::Tag(_)
+            | Self::Rm(_)
+            | Self::Prune(_)
+            | Self::Df(_)
+            | Self::Diff(_)
+            | Self::Probe(_)
+            | Self::Config(_)
+            | Self::Sweep(_)
+            | Self::Sync(_)
+            | Self::Loader(_)
+            | Self::Within(_) => {}
+        }
+    }
+
     /// How what this verb left is deleted; `None` where it changes nothing.
     fn sweeping(&self) -> Option<Sweeping> {
         match self {
@@ -169,6 +218,7 @@ impl Verb {
             | Self::Df(_)
             | Self::Diff(_)
             | Self::Plan(_)
+            | Self::Config(_)
             | Self::Sweep(_)
             | Self::Sync(_)
             | Self::Loader(_) => None,
@@ -179,6 +229,7 @@ impl Verb {
 /// What every verb works with.
 struct Context {
     root: PathBuf,
+    config: Config,
 }
 
 impl Context {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::config::Config;
 use super::fault::{self, Cause, Fault};
 use super::limit::Moves;
 use super::print::{self, Column, Listing};
@@ -47,6 +48,11 @@ pub(super) struct Check {
 }
 
 impl Check {
+    /// Takes over what is configured.
+    pub(super) fn configure(&mut self, config: &Config) {
+        self.moved.configure(config);
+    }
+
     /// Whether this process becomes one that can start no other.
     pub(super) fn confines(&self) -> bool {
         self.deep || self.repair

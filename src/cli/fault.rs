@@ -11,12 +11,12 @@ use std::process::ExitCode;
 use serde::{Deserialize, Serialize};
 
 use super::place::LookFault;
-use super::{loader, print};
+use super::{config, loader, print};
 use crate::sys::caps::Need;
 use crate::sys::chain;
 use crate::{archive, layer, mount, store};
 
-use hint::{of_archive as archive_hint, of_store as store_hint};
+use hint::{of_archive as archive_hint, of_config as config_hint, of_store as store_hint};
 pub(super) use progress::Progress;
 
 /// The exit codes, as `--help` tells them.
@@ -80,6 +80,8 @@ pub(super) enum Cause {
     Ended(u8),
     /// What was to be told could not be written.
     Output(io::Error),
+    /// The configuration file is none.
+    Config(config::Error),
     /// The process that reads archives gave no answer.
     Loader(loader::Error),
     /// It says why it could not.
@@ -107,6 +109,12 @@ pub(super) struct Told {
 impl From<archive::Error> for Cause {
     fn from(error: archive::Error) -> Self {
         Self::Archive(error)
+    }
+}
+
+impl From<config::Error> for Cause {
+    fn from(error: config::Error) -> Self {
+        Self::Config(error)
     }
 }
 
@@ -224,6 +232,7 @@ impl Cause {
             Self::Unsound(count) => format!("{count} problems, listed above"),
             Self::Ended(code) => format!("exit code {code}"),
             Self::Output(error) => chain(error),
+            Self::Config(error) => chain(error),
             Self::Loader(error) => chain(error),
             Self::Told(told) => told.reason.clone(),
             Self::Archive(error) => chain(error),
@@ -248,6 +257,7 @@ impl Cause {
             Self::Usage(_) | Self::Unclear(_) => Exit::Usage,
             Self::NotMounted | Self::NoPlace(_) => Exit::NotFound,
             Self::Unsound(_) => Exit::Damaged,
+            Self::Config(error) => of_config(error),
             Self::Lacking(_) => Exit::Cannot,
             Self::NotPermitted(_)
             | Self::UserNamespace
@@ -291,6 +301,7 @@ impl Cause {
             | Self::Unsound(_)
             | Self::Lacking(_)
             | Self::Loader(_) => None,
+            Self::Config(error) => config_hint(error),
             Self::Archive(error) => archive_hint(error),
             Self::Store(error) => store_hint(error),
             Self::Mount(error) => error.hint(),
@@ -307,6 +318,13 @@ impl Cause {
             }
             Self::Container(_) => None,
         }
+    }
+}
+
+fn of_config(error: &config::Error) -> Exit {
+    match error {
+        config::Error::Syntax { .. } | config::Error::Key { .. } | config::Error::Value { .. } => Exit::Usage,
+        config::Error::Read(_) | config::Error::Untrusted(_) => Exit::Failed,
     }
 }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 
+use super::config::Config;
 use crate::limits::{Limit, Limits, Moved};
 
 /// Limits that the user moved.
@@ -12,18 +13,30 @@ pub(super) struct Moves {
     /// Move a limit that no usual image meets; --help lists them
     #[arg(long = "limit", value_name = "NAME=AMOUNT", long_help = help())]
     moved: Vec<Moved>,
+    /// What is configured, which comes below
+    #[arg(skip)]
+    configured: Vec<Moved>,
 }
 
 impl Moves {
     /// The same as arguments of another process.
     pub(super) fn arguments(&self) -> impl Iterator<Item = OsString> + '_ {
-        self.moved.iter().map(|Moved(limit, most)| format!("--limit={}={most}", limit.name()).into())
+        self.all().map(|Moved(limit, most)| format!("--limit={}={most}", limit.name()).into())
     }
 
     /// Returns all limits, moved or not.
     pub(super) fn limits(&self) -> Limits {
         let moved = |limits: Limits, &Moved(limit, most): &Moved| limits.with(limit, most);
-        self.moved.iter().fold(Limits::DEFAULT, moved)
+        self.all().fold(Limits::DEFAULT, moved)
+    }
+
+    /// Takes over what is configured.
+    pub(super) fn configure(&mut self, config: &Config) {
+        self.configured = config.moved().collect();
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Moved> {
+        self.configured.iter().chain(&self.moved)
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::config::Config;
 use super::fault::{self, Cause, Fault};
 use super::limit::Moves;
 use super::sync::Syncing;
@@ -100,6 +101,11 @@ impl Pick {
 }
 
 impl Load {
+    /// Takes over what is configured.
+    pub(super) fn configure(&mut self, config: &Config) {
+        self.pick.moved.configure(config);
+    }
+
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
         permit("load", TO_EXTRACT)?;
         let store = context.store()?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::config::Config;
 use super::fault::{self, Cause, Fault};
 use super::load::{self, Pick};
 use super::loader::{self, Found, Job};
@@ -72,9 +73,13 @@ struct Arguments {
     /// Make TARGET where it is missing
     #[arg(long)]
     mkdir: bool,
-    /// Options of overlayfs or of the mount, as mount(8) takes them
+    /// Options of overlayfs or of the mount, as mount(8) takes them; those of `mount.options` in the configuration come
+    /// before them
     #[arg(short, value_name = "OPTION[,OPTION…]")]
     options: Vec<String>,
+    /// Those that are configured, and these: for what is mounted anew
+    #[arg(skip)]
+    anew: Vec<String>,
     /// How the layers are handed to the kernel; the best that it takes by default
     #[arg(long, value_parser = method)]
     method: Option<Method>,
@@ -95,6 +100,11 @@ enum Source {
 }
 
 impl Mount {
+    /// Takes over what is configured.
+    pub(super) fn configure(&mut self, config: &Config) {
+        self.arguments.configure(config);
+    }
+
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
         let arguments = &self.arguments;
         if !arguments.lower.is_empty() {
@@ -126,6 +136,11 @@ impl Mount {
 }
 
 impl Plan {
+    /// Takes over what is configured.
+    pub(super) fn configure(&mut self, config: &Config) {
+        self.arguments.configure(config);
+    }
+
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
         let arguments = &self.arguments;
         permit("plan", TO_MOUNT)?;
@@ -141,13 +156,28 @@ impl Plan {
 }
 
 impl Arguments {
+    fn configure(&mut self, config: &Config) {
+        self.pick.moved.configure(config);
+        self.anew = [config.options(), &self.options].concat();
+    }
+
+    /// How directories, or a container with options of its own, are mounted.
     fn how<'a>(&'a self, target: Option<&'a Target>) -> Result<How<'a>, Cause> {
+        self.how_with(&self.options, target)
+    }
+
+    /// How an image is mounted: with what is configured, too.
+    fn how_anew<'a>(&'a self, target: Option<&'a Target>) -> Result<How<'a>, Cause> {
+        self.how_with(&self.anew, target)
+    }
+
+    fn how_with<'a>(&self, texts: &'a [String], target: Option<&'a Target>) -> Result<How<'a>, Cause> {
         let mut options = Options::default();
-        for text in &self.options {
+        for text in texts {
             options.add(text).map_err(|e| Cause::Usage(e.to_string()))?;
         }
         let read_only = self.read_only || options.read_only();
-        Ok(How { target, read_only, options, typed: &self.options, method: self.method })
+        Ok(How { target, read_only, options, typed: texts, method: self.method })
     }
 
     fn source_and_target(&self) -> Result<(&Path, Option<&Path>), Fault> {
@@ -230,7 +260,7 @@ impl Arguments {
         target: Option<&Path>,
     ) -> Result<(Done, Digest), Cause> {
         let target = target.map(|target| self.pin(target)).transpose()?;
-        let how = self.how(target.as_ref())?;
+        let (again, how) = (self.how(target.as_ref())?, self.how_anew(target.as_ref())?);
         let store = context.open_store()?;
         let change = store.change(Share::Shared, &mut waiting())?;
         container::forget_ephemeral(&change)?;
@@ -241,7 +271,7 @@ impl Arguments {
                         "{option} is for a new container, and this one is there"
                     )));
                 }
-                let done = container::mount_again(&change, &container.name, &how, &mut waiting())?;
+                let done = container::mount_again(&change, &container.name, &again, &mut waiting())?;
                 return Ok((done, container.image));
             }
             Source::Image(image) => self.up_to_layer(image)?,
@@ -324,10 +354,10 @@ impl Arguments {
 
     /// Decides what would be mounted, and where. Nothing is made: a new container's directory is called NEW.
     fn decide(&self, context: &Context) -> Result<(mount::Plan, PathBuf), Cause> {
-        let how = self.how(None)?;
+        let (again, how) = (self.how(None)?, self.how_anew(None)?);
         if !self.lower.is_empty() {
             return Ok((
-                self.plain_plan(&how)?,
+                self.plain_plan(&again)?,
                 self.plain_target().map_err(|fault| fault.cause)?.to_owned(),
             ));
         }
@@ -337,7 +367,7 @@ impl Arguments {
             Source::Container(container) => {
                 let image = store.image(&container.image.hex())?.record;
                 let target = target.map_or_else(|| store.merged(&container.id), Path::to_owned);
-                return Ok((container::container_plan(&store, &container, &image, &how)?, target));
+                return Ok((container::container_plan(&store, &container, &image, &again)?, target));
             }
             Source::Image(image) => self.up_to_layer(image)?,
             Source::Archive(path) => self.up_to_layer(self.loaded_before(&store, path)?)?,

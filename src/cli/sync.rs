@@ -94,7 +94,12 @@ pub(super) fn before(verb: &Verb, context: &Context) -> Result<(), Fault> {
         | Verb::Df(_)
         | Verb::Plan(_) => left_out(context),
         // Whoever started the loader has seen to it.
-        Verb::Probe(_) | Verb::Sweep(_) | Verb::Sync(_) | Verb::Loader(_) | Verb::Enter(_) => Ok(()),
+        Verb::Probe(_)
+        | Verb::Config(_)
+        | Verb::Sweep(_)
+        | Verb::Sync(_)
+        | Verb::Loader(_)
+        | Verb::Enter(_) => Ok(()),
     }
 }
 

@@ -140,7 +140,7 @@ impl Place {
     fn command_in(&self, store: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ovlctl"));
         command.arg("--root").arg(self.dir.path().join(store)).env_clear();
-        command.env("OVLCTL_NO_SYNC", "1");
+        command.env("OVLCTL_NO_SYNC", "1").env("OVLCTL_CONFIG", "");
         command
     }
 

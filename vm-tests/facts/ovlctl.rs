@@ -51,7 +51,7 @@ fn run(words: &[&str]) -> String {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("ovlctl").args(["--root", "store"]).args(words).env_clear();
     // What goes on in the background would keep the scene's filesystem in use.
-    command.env("OVLCTL_NO_SYNC", "1");
+    command.env("OVLCTL_NO_SYNC", "1").env("OVLCTL_CONFIG", "");
     let output = command.output().expect("this program starts");
     match output.status.code() {
         Some(0) => "ok".to_owned(),

@@ -1,5 +1,6 @@
 //! What to do about an error of an archive's or the store's.
 
+use crate::cli::config;
 use crate::limits::Exceeded;
 use crate::store::record::Unreadable;
 use crate::{archive, layer, store};
@@ -8,6 +9,18 @@ use crate::{archive, layer, store};
 fn more_of(Exceeded { limit, most }: Exceeded) -> String {
     let more = limit.shown(most.saturating_mul(2));
     format!("`--limit {}={more}` takes twice that, of archives that you trust", limit.name())
+}
+
+/// Says what to do about a configuration file.
+pub(super) fn of_config(error: &config::Error) -> Option<String> {
+    match error {
+        config::Error::Key { near: Some(near), .. } => Some(format!("did you mean '{near}'?")),
+        config::Error::Untrusted(path) => {
+            Some(format!("chown root: {0} && chmod go-w {0}, once you have read it", path.display()))
+        }
+        config::Error::Key { near: None, .. } => Some("`ovlctl --config= config` lists all keys".to_owned()),
+        config::Error::Read(_) | config::Error::Syntax { .. } | config::Error::Value { .. } => None,
+    }
 }
 
 /// Says what to do about an archive.

@@ -10,7 +10,12 @@ use super::scene::DEFAULT_DIR;
 pub(crate) fn has(feature: &str) -> bool {
     let dir = std::env::var_os("OVLCTL_TEST_DIR").map_or_else(|| PathBuf::from(DEFAULT_DIR), PathBuf::from);
     let mut command = Command::new(env!("CARGO_BIN_EXE_ovlctl"));
-    command.arg("--root").arg(dir.join("no-store")).args(["probe", "--for", feature]).env_clear();
+    command
+        .arg("--root")
+        .arg(dir.join("no-store"))
+        .args(["probe", "--for", feature])
+        .env_clear()
+        .env("OVLCTL_CONFIG", "");
     let output = command.output().expect("ovlctl starts");
     let said = String::from_utf8_lossy(&output.stderr);
     match output.status.code() {

@@ -13,7 +13,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount,
+};
 use tempfile::TempDir;
 
 use super::image::{Image, docker, image};
@@ -47,6 +49,7 @@ impl Scene {
             .permissions(fs::Permissions::from_mode(0o755))
             .tempdir_in(parent)
             .expect("a directory for the scene");
+        hide_settings(dir.path());
         Self { dir, layers: Vec::new() }
     }
 
@@ -314,6 +317,17 @@ impl Drop for Scene {
         }
         // Where it is in memory.
         let _ = unmount(self.dir.path(), UnmountFlags::DETACH);
+    }
+}
+
+/// Hides what is configured on this machine from all that runs in this mount namespace.
+fn hide_settings(dir: &Path) {
+    const SETTINGS: &str = "/etc/ovlctl.toml";
+    if Path::new(SETTINGS).exists() {
+        let nothing = dir.join("no-settings");
+        fs::write(&nothing, "").expect("a file can be written");
+        mount_bind(&nothing, SETTINGS).expect("a file can be mounted");
+        fs::remove_file(nothing).expect("what is mounted stays");
     }
 }
 

@@ -1,0 +1,200 @@
+//! `config`: what is set, and where that comes from; and how a file comes below environment and arguments.
+
+mod file;
+mod trust;
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::fault::Fault;
+use super::print::{self, Column};
+use super::{Cli, Context};
+use crate::limits::{Limit, Limits, Moved};
+
+pub(super) use file::Error;
+use file::{Set, Settings};
+
+/// The file that is read where nobody names another.
+const USUAL: &str = "/etc/ovlctl.toml";
+
+/// The store where nobody names another.
+const ROOT: &str = "/var/lib/ovlctl";
+
+/// Longer than any such file.
+const LONGEST: u64 = 1 << 20;
+
+/// Show each setting, and where it comes from
+///
+/// Settings are taken from /etc/ovlctl.toml (or the file that --config or OVLCTL_CONFIG names; an empty name means none).
+/// What the environment says comes before the file, and what was typed before both.
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// Print JSON: one array; fields are only ever added
+    #[arg(long)]
+    json: bool,
+    /// Leave out the line of headings
+    #[arg(long, conflicts_with = "json")]
+    no_headings: bool,
+}
+
+/// What is set by a file, by the environment or by arguments that all verbs have.
+#[derive(Debug)]
+pub(super) struct Config {
+    path: Valued<Option<PathBuf>>,
+    root: Valued<PathBuf>,
+    settings: Settings,
+}
+
+/// A value with its origin.
+#[derive(Debug)]
+struct Valued<T>(T, Origin);
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Origin {
+    Default,
+    File(PathBuf, usize),
+    Environment(&'static str),
+    Argument(&'static str),
+}
+
+impl Config {
+    /// Reads the file, unless none is to be read, and puts what was typed over it.
+    pub(super) fn of(cli: &Cli, matches: &ArgMatches) -> Result<Self, Fault> {
+        let origin = |id, variable, argument| match matches.value_source(id) {
+            Some(ValueSource::CommandLine) => Origin::Argument(argument),
+            Some(ValueSource::EnvVariable) => Origin::Environment(variable),
+            Some(_) | None => Origin::Default,
+        };
+        let from = origin("config", "OVLCTL_CONFIG", "--config");
+        let (path, settings) = match &cli.config {
+            _ if cli.verb.is_ours() => (None, Settings::default()),
+            Some(none) if none.is_empty() => (None, Settings::default()),
+            Some(named) => read(Path::new(named), &from)?,
+            None => read(Path::new(USUAL), &from)?,
+        };
+        let root = match (&cli.root, &settings.root) {
+            (Some(root), _) => Valued(root.clone(), origin("root", "OVLCTL_ROOT", "--root")),
+            (None, Some(Set { value, line })) => Valued(value.clone(), in_file(path.as_deref(), *line)),
+            (None, None) => Valued(ROOT.into(), Origin::Default),
+        };
+        Ok(Self { path: Valued(path, from), root, settings })
+    }
+
+    /// Returns the store.
+    pub(super) fn root(&self) -> &Path {
+        &self.root.0
+    }
+
+    /// Returns the limits that the file moves.
+    pub(super) fn moved(&self) -> impl Iterator<Item = Moved> + '_ {
+        self.settings.limits.iter().map(|set| set.value)
+    }
+
+    /// Returns what each new mount has, as `-o` takes it.
+    pub(super) fn options(&self) -> &[String] {
+        self.settings.options.as_ref().map_or(&[], |set| &set.value)
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let Valued(path, from) = &self.path;
+        let mut rows = vec![
+            Row::new("config".to_owned(), json!(path.as_ref().map(|path| path.display().to_string())), from),
+            Row::new("root".to_owned(), json!(self.root().display().to_string()), &self.root.1),
+        ];
+        let limits =
+            self.moved().fold(Limits::DEFAULT, |limits, Moved(limit, most)| limits.with(limit, most));
+        for limit in Limit::ALL {
+            let set = self.settings.limits.iter().rfind(|set| set.value.0 == limit);
+            let from = set.map_or(Origin::Default, |set| self.line(set.line));
+            let amount = limits.get(limit);
+            let amount = if amount == u64::MAX { "none".to_owned() } else { limit.shown(amount) };
+            rows.push(Row::new(file::limit_key(limit), json!(amount), &from));
+        }
+        let from = self.settings.options.as_ref().map_or(Origin::Default, |set| self.line(set.line));
+        rows.push(Row::new("mount.options".to_owned(), json!(self.options()), &from));
+        rows
+    }
+
+    fn line(&self, line: usize) -> Origin {
+        in_file(self.path.0.as_deref(), line)
+    }
+}
+
+fn in_file(path: Option<&Path>, line: usize) -> Origin {
+    Origin::File(path.map_or_else(PathBuf::new, Path::to_owned), line)
+}
+
+/// Reads a file. Where nobody named it, it need not be there.
+fn read(path: &Path, named: &Origin) -> Result<(Option<PathBuf>, Settings), Fault> {
+    let failed = |error: Error| Fault::new("use", path.display(), error);
+    let file = match File::open(path) {
+        Err(e) if *named == Origin::Default && e.kind() == ErrorKind::NotFound => {
+            return Ok((None, Settings::default()));
+        }
+        opened => opened.map_err(Error::Read).map_err(failed)?,
+    };
+    let text = trusted(path, file).map_err(failed)?;
+    Ok((Some(path.to_owned()), file::parse(&text).map_err(failed)?))
+}
+
+fn trusted(path: &Path, file: File) -> Result<String, Error> {
+    if trust::matters() {
+        if let Some(untrusted) = trust::untrusted(path, &file).map_err(Error::Read)? {
+            return Err(Error::Untrusted(untrusted));
+        }
+    }
+    let mut text = String::new();
+    file.take(LONGEST + 1).read_to_string(&mut text).map_err(Error::Read)?;
+    if text.len() as u64 > LONGEST {
+        return Err(Error::Read(io::Error::from(ErrorKind::FileTooLarge)));
+    }
+    Ok(text)
+}
+
+/// A row of `config`.
+#[derive(Debug, Serialize)]
+struct Row {
+    key: String,
+    value: Value,
+    /// `default`, `file`, `environment` or `argument`.
+    origin: &'static str,
+    /// The file and its line, the variable, or the argument.
+    place: Option<String>,
+}
+
+const ROWS: &[Column<Row>] = &[
+    Column("KEY", |row| row.key.clone()),
+    Column("VALUE", |row| {
+        let one = std::slice::from_ref(&row.value);
+        let all = row.value.as_array().map_or(one, Vec::as_slice);
+        let texts: Vec<&str> = all.iter().filter_map(Value::as_str).collect();
+        if texts.is_empty() { "-".to_owned() } else { texts.join(",") }
+    }),
+    Column("FROM", |row| row.place.clone().unwrap_or_else(|| row.origin.to_owned())),
+];
+
+impl Row {
+    fn new(key: String, value: Value, from: &Origin) -> Self {
+        let (origin, place) = match from {
+            Origin::Default => ("default", None),
+            Origin::File(path, line) => ("file", Some(format!("{}:{line}", path.display()))),
+            Origin::Environment(name) => ("environment", Some((*name).to_owned())),
+            Origin::Argument(name) => ("argument", Some((*name).to_owned())),
+        };
+        Self { key, value, origin, place }
+    }
+}
+
+impl Show {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        let rows = context.config.rows();
+        if self.json { print::json(&rows) } else { print::table(ROWS, !self.no_headings, &rows) }
+    }
+}
