@@ -5,6 +5,7 @@
 mod bisect;
 mod blame;
 mod check;
+mod complete;
 mod config;
 mod cp;
 mod df;
@@ -20,6 +21,7 @@ mod limit;
 mod load;
 mod loader;
 mod ls;
+mod manuals;
 mod mount;
 mod mounts;
 mod output;
@@ -84,9 +86,14 @@ enum Verb {
     Check(check::Check),
     Df(df::Df),
     Diff(diff::Diff),
-    Plan(mount::Plan),
+    Plan(mount::plan::Plan),
     Probe(probe::Probe),
     Config(config::Show),
+    Completions(complete::Completions),
+    #[command(hide = true)]
+    Complete(complete::Complete),
+    #[command(hide = true)]
+    Manuals(manuals::Manuals),
     #[command(hide = true)]
     Sweep(sweep::Sweep),
     #[command(hide = true)]
@@ -143,6 +150,9 @@ impl Cli {
             Verb::Plan(verb) => verb.run(&context),
             Verb::Probe(verb) => verb.run(&context),
             Verb::Config(verb) => verb.run(&context),
+            Verb::Completions(verb) => verb.run(),
+            Verb::Complete(verb) => verb.run(&context),
+            Verb::Manuals(verb) => verb.run(),
             Verb::Sweep(verb) => verb.run(&context),
             Verb::Sync(verb) => verb.run(&context),
             Verb::Loader(verb) => verb.run(&context),
@@ -187,6 +197,9 @@ impl Verb {
             | Self::Diff(_)
             | Self::Probe(_)
             | Self::Config(_)
+            | Self::Completions(_)
+            | Self::Complete(_)
+            | Self::Manuals(_)
             | Self::Sweep(_)
             | Self::Sync(_)
             | Self::Loader(_)
@@ -219,6 +232,9 @@ impl Verb {
             | Self::Diff(_)
             | Self::Plan(_)
             | Self::Config(_)
+            | Self::Completions(_)
+            | Self::Complete(_)
+            | Self::Manuals(_)
             | Self::Sweep(_)
             | Self::Sync(_)
             | Self::Loader(_) => None,

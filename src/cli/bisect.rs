@@ -30,6 +30,10 @@ use crate::sys::namespace::Network;
 /// afterwards. A command that a layer does not have fails there too: of layers at which it succeeds the uppermost is
 /// looked for first.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl bisect web:1.4 -- /usr/bin/app --version
+  ovlctl bisect --verbose web:1.4 -- sh -c 'test -e /etc/app.conf'")]
 pub(super) struct Bisect {
     /// Its name or id
     #[arg(value_name = "IMAGE")]

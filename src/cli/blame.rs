@@ -22,6 +22,10 @@ use crate::sys::caps::TO_LOOK;
 /// The uppermost layer comes first: what it says is what is there. Each row has a layer that has the path, or removes it,
 /// or hides it. Links on the way are followed inside the image, but not the path's own.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl blame /etc/passwd web:1.4
+  ovlctl blame /usr/lib/libc.so.6 web-1.4      # what a container has changed, too")]
 pub(super) struct Blame {
     /// A path in the image
     #[arg(value_name = "PATH")]

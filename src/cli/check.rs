@@ -26,6 +26,11 @@ use crate::sys::lock::Share;
 /// sha256 by which it is known, and each inode is compared with the one that this tar makes. Prints what is wrong, a line
 /// each, and nothing where all is well; what is wrong, and was not repaired, ends it with exit code 6.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl check
+  ovlctl check --deep web:1.4        # every byte of its layers
+  ovlctl check --deep --repair --from web.tar")]
 pub(super) struct Check {
     /// Prove every byte and attribute of the layers
     #[arg(long)]

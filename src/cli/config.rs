@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::fault::Fault;
 use super::print::{self, Column};
-use super::{Cli, Context};
+use super::{Cli, Context, Verb};
 use crate::limits::{Limit, Limits, Moved};
 
 pub(super) use file::Error;
@@ -34,6 +34,10 @@ const LONGEST: u64 = 1 << 20;
 /// Settings are taken from /etc/ovlctl.toml (or the file that --config or OVLCTL_CONFIG names; an empty name means none).
 /// What the environment says comes before the file, and what was typed before both.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl config
+  ovlctl --config ./ovlctl.toml config --json")]
 pub(super) struct Show {
     /// Print JSON: one array; fields are only ever added
     #[arg(long)]
@@ -64,6 +68,9 @@ enum Origin {
     Argument(&'static str),
 }
 
+/// The file that was read, where one was, and what it says.
+type Taken = (Option<PathBuf>, Settings);
+
 impl Config {
     /// Reads the file, unless none is to be read, and puts what was typed over it.
     pub(super) fn of(cli: &Cli, matches: &ArgMatches) -> Result<Self, Fault> {
@@ -76,8 +83,8 @@ impl Config {
         let (path, settings) = match &cli.config {
             _ if cli.verb.is_ours() => (None, Settings::default()),
             Some(none) if none.is_empty() => (None, Settings::default()),
-            Some(named) => read(Path::new(named), &from)?,
-            None => read(Path::new(USUAL), &from)?,
+            Some(named) => lenient(&cli.verb, read(Path::new(named), &from))?,
+            None => lenient(&cli.verb, read(Path::new(USUAL), &from))?,
         };
         let root = match (&cli.root, &settings.root) {
             (Some(root), _) => Valued(root.clone(), origin("root", "OVLCTL_ROOT", "--root")),
@@ -127,12 +134,18 @@ impl Config {
     }
 }
 
+/// Who completes a line, or asks for completion and manuals, needs no settings.
+fn lenient(verb: &Verb, read: Result<Taken, Fault>) -> Result<Taken, Fault> {
+    let needless = matches!(verb, Verb::Complete(_) | Verb::Completions(_) | Verb::Manuals(_));
+    if needless { Ok(read.unwrap_or_default()) } else { read }
+}
+
 fn in_file(path: Option<&Path>, line: usize) -> Origin {
     Origin::File(path.map_or_else(PathBuf::new, Path::to_owned), line)
 }
 
 /// Reads a file. Where nobody named it, it need not be there.
-fn read(path: &Path, named: &Origin) -> Result<(Option<PathBuf>, Settings), Fault> {
+fn read(path: &Path, named: &Origin) -> Result<Taken, Fault> {
     let failed = |error: Error| Fault::new("use", path.display(), error);
     let file = match File::open(path) {
         Err(e) if *named == Origin::Default && e.kind() == ErrorKind::NotFound => {

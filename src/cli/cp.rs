@@ -23,6 +23,11 @@ use crate::sys::{CallFailed, Errno};
 /// a container needs no slash before it. Owners, modes, times, extended attributes, hard links, devices and holes are kept.
 /// A container need not be mounted; an image can only be copied from.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl cp web:1.4:/etc/passwd .
+  ovlctl cp ./app.conf web-1.4:/etc/
+  ovlctl cp web-1.4:/var/log - | tar -t")]
 pub(super) struct Cp {
     /// CONTAINER:PATH, IMAGE:PATH, or a path of this machine: with a slash or a dot first, where it has a colon
     #[arg(value_name = "SRC")]

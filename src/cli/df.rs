@@ -21,6 +21,10 @@ use crate::sys::caps::TO_READ;
 /// other images have too, UNIQUE is what goes when that one is removed, PRUNABLE what `prune` would free. The last line counts
 /// each layer once.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl df
+  ovlctl df --containers --json | jq .total")]
 pub(super) struct Df {
     /// Print JSON: one object; fields are only ever added
     #[arg(long)]

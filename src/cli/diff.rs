@@ -29,6 +29,11 @@ use crate::sys::caps::TO_LOOK;
 /// Of two, each an image or a container, it tells what became of the first in the second. Layers that both have are not
 /// looked at.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl diff web-1.4                # what a container has changed
+  ovlctl diff web:1.3 web:1.4        # what differs between two images
+  ovlctl diff --tar web-1.4 > changes.tar")]
 pub(super) struct Diff {
     /// A container; or, where another is named, an image too
     #[arg(value_name = "CONTAINER|IMAGE")]

@@ -15,6 +15,10 @@ use crate::store::history::Step;
 /// Steps that changed only the config have no layer. Instructions are what the image says of itself: nobody has checked
 /// them. The JSON has the fields of the Docker Engine's API, and more.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl history web:1.4
+  ovlctl history --no-trunc web:1.4")]
 pub(super) struct History {
     /// Its name or id
     #[arg(value_name = "IMAGE")]

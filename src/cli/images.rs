@@ -13,6 +13,11 @@ use crate::store::images::Image;
 
 /// List images
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl images
+  ovlctl images --json | jq '.[] | {name, size}'
+  ovlctl rm $(ovlctl images -q)")]
 pub(super) struct Images {
     #[command(flatten)]
     listing: Listing,
@@ -74,6 +79,10 @@ fn day(time: Option<&str>) -> String {
 
 /// List layers, and which images share them
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl layers                      # all of the store
+  ovlctl layers web:1.4              # of an image, the base first")]
 pub(super) struct Layers {
     /// Only those of this image, the base first
     #[arg(value_name = "IMAGE")]

@@ -18,6 +18,10 @@ use crate::store::{Error, Store};
 ///
 /// The fields are those of `docker image inspect` and `docker inspect`, so that scripts written for them work.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl inspect web:1.4
+  ovlctl inspect web-1.4 | jq '.[0].GraphDriver.Data.UpperDir'")]
 pub(super) struct Inspect {
     /// Names or ids
     #[arg(required = true, value_name = "IMAGE|CONTAINER")]

@@ -23,6 +23,11 @@ use crate::{archive, store};
 
 /// Load images from archives into the store
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl load node.tar web.tar.zst
+  docker save web db | ovlctl load -
+  ovlctl load --image web:1.4 --platform linux/arm64 images.tar")]
 pub(super) struct Load {
     #[command(flatten)]
     pick: Pick,

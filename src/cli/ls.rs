@@ -20,6 +20,10 @@ use crate::sys::dir::{self, Dir, FileType, Stat};
 ///
 /// Neither has to be mounted, and nothing is mounted for others to see. Links lead to where they would inside.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl ls -l web:1.4:/etc
+  ovlctl ls web-1.4")]
 pub(super) struct Ls {
     /// The image or container, and the path in it: the root where none is given
     #[arg(value_name = "IMAGE|CONTAINER[:PATH]")]
@@ -148,6 +152,10 @@ fn row(name: &[u8], found: &Found, stat: &Stat) -> Result<EntryRow, crate::sys::
 
 /// Print files of an image or a container
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl cat web:1.4:/etc/os-release
+  ovlctl cat web-1.4:/var/log/app.log | tail")]
 pub(super) struct Cat {
     /// The image or container, and the path of a regular file in it
     #[arg(required = true, value_name = "IMAGE|CONTAINER:PATH")]

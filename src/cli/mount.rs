@@ -1,9 +1,12 @@
 //! `mount`, `plan`: an archive, an image, a container or any directories become a root filesystem.
 
+pub(super) mod plan;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::config::Config;
 use super::fault::{self, Cause, Fault};
@@ -16,7 +19,7 @@ use crate::mount::container::{self, Done, How, UpperWish, Wishes};
 use crate::mount::options::Options;
 use crate::mount::{self, Access, Lower, Method, Target};
 use crate::store::images::Image;
-use crate::store::record::{ContainerRecord, Upper};
+use crate::store::record::ContainerRecord;
 use crate::store::{self, Store};
 use crate::sys::caps::{TO_EXTRACT, TO_MOUNT};
 use crate::sys::filesystem::read_size;
@@ -30,16 +33,14 @@ use crate::sys::lock::Share;
 ///
 /// With --lower, SOURCE is left out: the directories given are mounted as they are, and no store is involved.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl mount node.tar /mnt/root
+  docker save web | ovlctl mount - /mnt/root
+  ovlctl mount --rm node:20-slim /mnt/b                  # gone when unmounted
+  ovlctl mount --lower /srv/a --lower /srv/b /mnt/both     # any directories
+  ovlctl mount -o volatile --upper tmpfs:1G web /mnt/web")]
 pub(super) struct Mount {
-    #[command(flatten)]
-    arguments: Arguments,
-}
-
-/// Print the system calls that `mount` would make
-///
-/// The arguments are those of `mount`. Nothing is mounted, loaded or made.
-#[derive(Debug, Args)]
-pub(super) struct Plan {
     #[command(flatten)]
     arguments: Arguments,
 }
@@ -81,15 +82,16 @@ struct Arguments {
     #[arg(skip)]
     anew: Vec<String>,
     /// How the layers are handed to the kernel; the best that it takes by default
-    #[arg(long, value_parser = method)]
+    #[arg(long, value_parser = methods())]
     method: Option<Method>,
     #[command(flatten)]
     pick: Pick,
 }
 
-fn method(text: &str) -> Result<Method, String> {
-    let found = Method::ALL.into_iter().find(|method| method.name() == text);
-    found.ok_or_else(|| format!("one of {}", Method::ALL.map(Method::name).join(", ")))
+fn methods() -> impl TypedValueParser<Value = Method> {
+    let named = |text: String| Method::ALL.into_iter().find(|method| method.name() == text);
+    PossibleValuesParser::new(Method::ALL.map(Method::name))
+        .try_map(move |text| named(text).ok_or("no method"))
 }
 
 /// What is to be mounted.
@@ -132,26 +134,6 @@ impl Mount {
     /// Whether something of the store's is mounted.
     pub(super) fn needs_store(&self) -> bool {
         self.arguments.lower.is_empty()
-    }
-}
-
-impl Plan {
-    /// Takes over what is configured.
-    pub(super) fn configure(&mut self, config: &Config) {
-        self.arguments.configure(config);
-    }
-
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
-        let arguments = &self.arguments;
-        permit("plan", TO_MOUNT)?;
-        let object =
-            arguments.places.first().map_or_else(|| "overlay".to_owned(), |place| load::display(place));
-        let calls = arguments.decide(context).and_then(|(plan, target)| {
-            let method = mount::choose(&plan)?;
-            Ok(plan.calls(method, &target)?)
-        });
-        let calls = calls.map_err(|cause| Fault::new("plan", object, cause))?;
-        calls.iter().try_for_each(|call| print::line(call))
     }
 }
 
@@ -341,44 +323,6 @@ impl Arguments {
         ];
         given.iter().find(|(_, given)| *given).map(|(option, _)| *option)
     }
-
-    /// Finds the image of an archive in the store, without loading it.
-    fn loaded_before(&self, store: &Store, path: PathBuf) -> Result<Image, Cause> {
-        if path.as_os_str() == "-" {
-            return Err(Cause::NotLoaded(path));
-        }
-        let Found { id, names } = loader::read(store, &path, &self.pick, Job::Look)?;
-        let record = store.image_record(&id)?.ok_or(Cause::NotLoaded(path))?;
-        Ok(Image { record, names })
-    }
-
-    /// Decides what would be mounted, and where. Nothing is made: a new container's directory is called NEW.
-    fn decide(&self, context: &Context) -> Result<(mount::Plan, PathBuf), Cause> {
-        let (again, how) = (self.how(None)?, self.how_anew(None)?);
-        if !self.lower.is_empty() {
-            return Ok((
-                self.plain_plan(&again)?,
-                self.plain_target().map_err(|fault| fault.cause)?.to_owned(),
-            ));
-        }
-        let (source, target) = self.source_and_target().map_err(|fault| fault.cause)?;
-        let store = context.readable_store()?;
-        let image = match self.find(&store, source)? {
-            Source::Container(container) => {
-                let image = store.image(&container.image.hex())?.record;
-                let target = target.map_or_else(|| store.merged(&container.id), Path::to_owned);
-                return Ok((container::container_plan(&store, &container, &image, &again)?, target));
-            }
-            Source::Image(image) => self.up_to_layer(image)?,
-            Source::Archive(path) => self.up_to_layer(self.loaded_before(&store, path)?)?,
-        };
-        let new = container_to_be(&image, self.upper_wish()?);
-        let target = target.map_or_else(|| store.merged(&new.id), Path::to_owned);
-        if self.read_only {
-            return Ok((container::image_plan(&store, &image.record, &how)?, target));
-        }
-        Ok((container::container_plan(&store, &new, &image.record, &how)?, target))
-    }
 }
 
 /// Whether a source can only be a path, or standard input.
@@ -391,28 +335,4 @@ fn is_path(source: &Path) -> bool {
 fn is_called_as_archives_are(source: &Path) -> bool {
     let ending = source.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     matches!(ending, "tar" | "tgz" | "tzst" | "txz" | "gz" | "zst" | "xz" | "bz2" | "oci")
-}
-
-/// Stands for a container that `plan` does not make.
-fn container_to_be(image: &Image, upper: UpperWish<'_>) -> ContainerRecord {
-    ContainerRecord {
-        name: "NEW".to_owned(),
-        id: "NEW".to_owned(),
-        image: image.record.id,
-        at_layer: None,
-        image_name: None,
-        created: String::new(),
-        upper: match upper {
-            UpperWish::Store => Upper::Store,
-            UpperWish::Tmpfs { size } => Upper::Tmpfs { size },
-            UpperWish::At { upper, work } => {
-                let beside = container::work_beside(upper);
-                Upper::At { upper: upper.into(), work: work.unwrap_or(&beside).into() }
-            }
-        },
-        options: Vec::new(),
-        target: None,
-        remove: false,
-        unfinished: true,
-    }
 }

@@ -12,6 +12,10 @@ use crate::store::Store;
 
 /// List containers, mounted or not, and read-only mounts of images
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl mounts
+  ovlctl mounts --json | jq '.[] | select(.mounted)'")]
 pub(super) struct Mounts {
     #[command(flatten)]
     listing: Listing,

@@ -25,6 +25,11 @@ use crate::sys::filesystem::Filesystem;
 /// could not be tried), "count" (of layers), "what", "why" and "since"; "parameters" of the overlay module; and "will" with
 /// "method", "layers" and "says": what a mount does because of it.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl probe
+  ovlctl probe --for metacopy --for erofs-file && echo both
+  ovlctl probe --json | jq .features.links.count")]
 pub(super) struct Probe {
     /// Print JSON: one object; fields are only ever added
     #[arg(long)]

@@ -14,6 +14,10 @@ use crate::sys::lock::Share;
 
 /// Give an image another name
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl tag web:1.4 web:stable
+  ovlctl tag 5f3b1ac0e0a4 web")]
 pub(super) struct Tag {
     /// A name or id of the image
     image: String,
@@ -44,6 +48,10 @@ impl Tag {
 /// that no other image has. What is mounted, or what a container stands on, stays. What is removed is gone at once; large
 /// trees are then deleted in the background.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl rm web-1.4                  # a container and its changes
+  ovlctl rm --wait web:1.4 db:1      # images, and return when the space is free")]
 pub(super) struct Rm {
     /// Return only when the space is free again
     #[arg(long)]
@@ -99,6 +107,10 @@ fn remove(context: &Context, name: &str) -> Result<(), Fault> {
 ///
 /// What is removed is gone at once; large trees are then deleted in the background.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl prune -n                    # what would be removed
+  ovlctl prune")]
 pub(super) struct Prune {
     /// Only say what would be removed
     #[arg(short = 'n', long)]

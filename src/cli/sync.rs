@@ -96,6 +96,9 @@ pub(super) fn before(verb: &Verb, context: &Context) -> Result<(), Fault> {
         // Whoever started the loader has seen to it.
         Verb::Probe(_)
         | Verb::Config(_)
+        | Verb::Completions(_)
+        | Verb::Complete(_)
+        | Verb::Manuals(_)
         | Verb::Sweep(_)
         | Verb::Sync(_)
         | Verb::Loader(_)

@@ -21,6 +21,10 @@ use crate::sys::caps::TO_LOOK;
 /// replace. HIDES is what the layer itself removes or replaces of those below. EFFICIENCY is the figure of dive: the
 /// smallest version of each path, by all its versions.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl tree web:1.4
+  ovlctl tree --json web:1.4")]
 pub(super) struct Tree {
     /// Its name or id
     #[arg(value_name = "IMAGE")]

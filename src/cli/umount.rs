@@ -14,6 +14,11 @@ use crate::sys::caps::TO_REMOVE;
 
 /// Unmount; the changes stay in the container
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl umount /mnt/root            # the changes stay
+  ovlctl umount --rm web-1.4         # by the container's name, and its changes go
+  ovlctl umount --all")]
 pub(super) struct Umount {
     /// Remove the container too, and its changes with it
     #[arg(long)]

@@ -60,6 +60,7 @@ mod tree; // layers as bars
 mod diff; // what a container has changed, to the last attribute
 
 // What is said.
+mod completion; // what shells offer, and manual pages
 mod config; // where settings come from, and who may write them
 mod errors; // messages word for word, and exit codes
 mod inspect; // the JSON that scripts written for docker read

@@ -59,6 +59,6 @@ pub(crate) fn tool(name: &str) -> bool {
     clippy::print_stderr,
     reason = "nextest shows it: a test can say in no other way that it left something out"
 )]
-fn skipped(why: &str) {
+pub(crate) fn skipped(why: &str) {
     eprintln!("skipped: {}", why.trim_end());
 }
