@@ -168,7 +168,7 @@ impl Cli {
 impl Verb {
     /// Whether only this program itself starts it; what it goes by it is told.
     fn is_ours(&self) -> bool {
-        matches!(self, Self::Sweep(_) | Self::Sync(_) | Self::Loader(_) | Self::Within(_))
+        matches!(self, Self::Sweep(_) | Self::Sync(_) | Self::Loader(_) | Self::Enter(_))
     }
 
     /// Puts what is configured below what was typed.
@@ -178,6 +178,7 @@ impl Verb {
             Self::Plan(verb) => verb.configure(config),
             Self::Load(verb) => verb.configure(config),
             Self::Check(verb) => verb.configure(config),
+            Self::Save(verb) => verb.configure(config),
             Self::Umount(_)
             | Self::Images(_)
             | Self::Layers(_)
@@ -203,7 +204,7 @@ impl Verb {
             | Self::Sweep(_)
             | Self::Sync(_)
             | Self::Loader(_)
-            | Self::Within(_) => {}
+            | Self::Enter(_) => {}
         }
     }
 

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::fault::Fault;
 use super::print::{self, Column};
+use super::save::Compress;
 use super::{Cli, Context, Verb};
 use crate::limits::{Limit, Limits, Moved};
 
@@ -109,6 +110,11 @@ impl Config {
         self.settings.options.as_ref().map_or(&[], |set| &set.value)
     }
 
+    /// Returns how `save` compresses layers.
+    pub(super) fn compress(&self) -> Option<Compress> {
+        self.settings.compress.as_ref().map(|set| set.value)
+    }
+
     fn rows(&self) -> Vec<Row> {
         let Valued(path, from) = &self.path;
         let mut rows = vec![
@@ -126,6 +132,9 @@ impl Config {
         }
         let from = self.settings.options.as_ref().map_or(Origin::Default, |set| self.line(set.line));
         rows.push(Row::new("mount.options".to_owned(), json!(self.options()), &from));
+        let from = self.settings.compress.as_ref().map_or(Origin::Default, |set| self.line(set.line));
+        let how = self.compress().unwrap_or(Compress::None).name();
+        rows.push(Row::new("save.compress".to_owned(), json!(how), &from));
         rows
     }
 

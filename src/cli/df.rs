@@ -24,7 +24,8 @@ use crate::sys::caps::TO_READ;
 #[command(after_long_help = "\
 Examples:
   ovlctl df
-  ovlctl df --containers --json | jq .total")]
+  ovlctl df --containers --json | jq .total
+  ovlctl df --explain                # what each folder of the store is for")]
 pub(super) struct Df {
     /// Print JSON: one object; fields are only ever added
     #[arg(long)]

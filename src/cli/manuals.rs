@@ -188,6 +188,10 @@ fn settings() -> Page {
              list of them. A container that is mounted again keeps those that it began with.",
         )],
     );
+    key(
+        "save.compress".to_owned(),
+        vec![roman("zstd, gzip or none: how `ovlctl save` compresses layers. By default none.")],
+    );
     section(
         &mut page,
         "EXAMPLES",

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::config::Config;
 use super::fault::{self, Cause, Fault};
 use super::output::{self, Output};
 use super::sync::Syncing;
@@ -23,6 +24,11 @@ use crate::sys::lock::Share;
 /// for byte, the one that was loaded, which is proved while it is written. An image has the names by which it is asked for
 /// here; one that is asked for by its id has none.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl save web:1.4 -o web.tar
+  ovlctl save web:1.4 db:1 --compress zstd -o both.tar
+  ovlctl save web:1.4 | docker load")]
 pub(super) struct Save {
     /// Their names or ids
     #[arg(required = true, value_name = "IMAGE")]
@@ -30,7 +36,7 @@ pub(super) struct Save {
     /// The file, which is there, or in the stead of another, once it is whole; standard output by default
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Compress the layers
+    /// Compress the layers; as `save.compress` of the configuration says by default, or not at all
     #[arg(long, value_name = "HOW")]
     compress: Option<Compress>,
     /// What the archive is
@@ -40,12 +46,30 @@ pub(super) struct Save {
     sync: Syncing,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Compress {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Compress {
     /// Smaller and much faster than gzip; Docker reads it since version 23
     Zstd,
     /// Read by all
     Gzip,
+    /// As they are
+    None,
+}
+
+impl Compress {
+    /// Reads what `--compress` takes.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::from_str(name, false).ok()
+    }
+
+    /// Returns what `--compress` calls it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Gzip => "gzip",
+            Self::None => "none",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -57,6 +81,11 @@ enum Format {
 }
 
 impl Save {
+    /// Takes over what is configured.
+    pub(super) fn configure(&mut self, config: &Config) {
+        self.compress = self.compress.or(config.compress()).filter(|how| *how != Compress::None);
+    }
+
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
         permit("save", TO_READ)?;
         let store = context.store()?;
@@ -104,7 +133,7 @@ impl Save {
         output: &Output,
     ) -> Result<io::Result<()>, Fault> {
         let packing = match self.compress {
-            None => Packing::Plain,
+            None | Some(Compress::None) => Packing::Plain,
             Some(Compress::Gzip) => Packing::Gzip,
             Some(Compress::Zstd) => Packing::Zstd,
         };

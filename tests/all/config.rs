@@ -58,6 +58,7 @@ fn each_setting_tells_where_it_comes_from() {
         limits.depth          1024            default
         limits.memory         64M             default
         mount.options         volatile,nodev  ovlctl.toml:6
+        save.compress         none            default
         ",
     );
     assert_eq!(
@@ -226,4 +227,17 @@ fn a_user_may_have_a_file_of_their_own() {
     command.args(["--config", "ovlctl.toml", "config", "--json"]).env_clear().current_dir(scene.path(""));
     let rows = scene.outcome(command.uid(NOBODY).gid(NOBODY)).succeeds().json();
     assert_eq!(rows[1]["place"], "ovlctl.toml:1");
+}
+
+#[test]
+fn saved_layers_are_compressed_as_the_file_says_unless_typed() {
+    let scene = scene("save.compress = 'gzip'");
+    scene.run("load web.tar").succeeds();
+    let is_gzip = |words: &str| {
+        let tar = scene.run_bytes(words);
+        tar.windows(3).any(|bytes| bytes == [0x1f, 0x8b, 8])
+    };
+    assert!(is_gzip("--config ovlctl.toml save web:1.4"));
+    assert!(!is_gzip("--config ovlctl.toml save --compress none web:1.4"));
+    assert!(!is_gzip("save web:1.4"));
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::cli::save::Compress;
 use crate::limits::{Limit, Moved};
 use crate::mount::options::Options;
 
@@ -19,6 +20,8 @@ pub(in crate::cli) struct Settings {
     pub(in crate::cli) limits: Vec<Set<Moved>>,
     /// What each new mount has, as `-o` takes it.
     pub(in crate::cli) options: Option<Set<Vec<String>>>,
+    /// How `save` compresses layers.
+    pub(in crate::cli) compress: Option<Set<Compress>>,
 }
 
 /// A value, and the line that sets it.
@@ -76,10 +79,16 @@ const AN_AMOUNT: &str = "a number, or one with K, M, G or T in quotes, or \"none
 /// What mount options may be.
 const OPTIONS: &str = "options as `mount -o` takes them: a text, or a list of them";
 
+/// What layers may be compressed by.
+const A_WAY: &str = "\"zstd\", \"gzip\" or \"none\"";
+
 /// All keys there are.
 pub(super) fn keys() -> impl Iterator<Item = String> {
     let limits = Limit::ALL.iter().map(|limit| limit_key(*limit));
-    ["root".to_owned()].into_iter().chain(limits).chain(["mount.options".to_owned()])
+    ["root".to_owned()]
+        .into_iter()
+        .chain(limits)
+        .chain(["mount.options".to_owned(), "save.compress".to_owned()])
 }
 
 /// Returns the key of a limit.
@@ -109,7 +118,7 @@ type Entry<'a> = (usize, String, &'a DeValue<'a>);
 fn entries<'a>(table: &'a DeTable<'a>) -> Vec<Entry<'a>> {
     let mut all: Vec<Entry<'a>> = Vec::new();
     for (key, value) in table {
-        let is_known = matches!(&**key.get_ref(), "limits" | "mount");
+        let is_known = matches!(&**key.get_ref(), "limits" | "mount" | "save");
         if let Some(inner) = value.get_ref().as_table().filter(|_| is_known) {
             let name = |inner: &Spanned<Cow<'_, str>>| format!("{}.{}", key.get_ref(), inner.get_ref());
             all.extend(inner.iter().map(|(at, value)| (at.span().start, name(at), value.get_ref())));
@@ -147,6 +156,10 @@ fn set(settings: &mut Settings, line: usize, key: &str, value: &DeValue<'_>) -> 
             }
             settings.options = Some(Set { value: options, line });
         }
+        "save.compress" => {
+            let how = value.as_str().and_then(Compress::named);
+            settings.compress = Some(Set { value: how.ok_or_else(|| wrong(A_WAY))?, line });
+        }
         _ => return Err(Error::Key { line, key: key.to_owned(), near: near(key) }),
     }
     Ok(())
@@ -183,7 +196,8 @@ mod tests {
     #[test]
     fn each_key_is_taken_with_its_line() {
         let text = "root = '/srv/store' # here\n\n[limits]\nentries = 4_000_000\nratio = \"none\"\nmemory='1G'\n\
-                    [mount]\noptions = ['volatile', \"xino=on,nodev\"]\n";
+                    [mount]\noptions = ['volatile', \"xino=on,nodev\"]\n\
+                    [save]\ncompress = 'gzip'\n";
         let limit = |limit, most, line| Set { value: Moved(limit, most), line };
         assert_eq!(
             parse(text).unwrap(),
@@ -195,6 +209,7 @@ mod tests {
                     limit(Limit::Memory, 1 << 30, 6)
                 ],
                 options: Some(Set { value: vec!["volatile".into(), "xino=on,nodev".into()], line: 8 }),
+                compress: Some(Set { value: Compress::Gzip, line: 10 }),
             }
         );
         assert_eq!(parse("mount.options = 'ro'").unwrap().options.unwrap().value, ["ro"]);
@@ -222,6 +237,7 @@ mod tests {
                 "[mount]\noptions = [1]",
                 "line 2: 'mount.options' is to be options as `mount -o` takes them: a text, or a list of them",
             ),
+            ("save.compress = 'xz'", "line 1: 'save.compress' is to be \"zstd\", \"gzip\" or \"none\""),
             ("root = '/a'\nroot = '/b'", "line 2: duplicate key"),
             ("root = /srv", "line 1: string values must be quoted, expected literal string"),
         ] {
