@@ -130,7 +130,7 @@ pub struct Unpacked {
 pub struct Summary {
     /// How many entries the tar has, whiteouts included.
     pub entries: u64,
-    /// How many bytes its files have, holes left out.
+    /// How many bytes its files have, holes left out, and the targets of its symbolic links.
     pub bytes: u64,
     /// Whether it hides all layers below. Overlayfs ignores the mark on a layer's root: the stack must end here.
     pub opaque_root: bool,

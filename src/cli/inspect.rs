@@ -35,13 +35,20 @@ struct ImageFacts {
     id: Digest,
     repo_tags: Vec<String>,
     repo_digests: Vec<String>,
+    /// Docker has it of images that it made itself.
+    parent: &'static str,
+    comment: String,
     created: Option<String>,
+    container: String,
+    container_config: Value,
+    docker_version: String,
     author: String,
     architecture: Value,
     #[serde(skip_serializing_if = "Value::is_null")]
     variant: Value,
     os: Value,
     size: u64,
+    virtual_size: u64,
     config: Value,
     graph_driver: GraphDriver,
     #[serde(rename = "RootFS")]
@@ -141,6 +148,7 @@ fn image_facts(store: &Store, image: Image) -> Result<ImageFacts, Error> {
     let Image { record, names } = image;
     let config: Value = serde_json::from_slice(&store.image_config(&record.id)?).unwrap_or_default();
     let field = |key: &str| config.get(key).cloned().unwrap_or_default();
+    let text = |key: &str| config.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let digests = |manifest: Digest| {
         let repository =
             |name: &String| name.rsplit_once(':').map_or(name.clone(), |(repo, _)| repo.to_owned());
@@ -154,12 +162,19 @@ fn image_facts(store: &Store, image: Image) -> Result<ImageFacts, Error> {
         repo_digests: record.manifest.map(digests).unwrap_or_default(),
         repo_tags: names,
         created: record.created.clone(),
-        author: config.get("author").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        parent: "",
+        comment: comment(&config),
+        container: text("container"),
+        container_config: run_config(&field("container_config")),
+        docker_version: text("docker_version"),
+        author: text("author"),
         architecture: field("architecture"),
         variant: field("variant"),
         os: field("os"),
         size: record.size(),
-        config: field("config"),
+        virtual_size: record.size(),
+        // Docker says `null` of an image that has none.
+        config: config.get("config").filter(|run| !run.is_null()).map_or(Value::Null, run_config),
         graph_driver: GraphDriver { name: "overlay2", data: image_data(store, &record)? },
         root_fs: RootFs {
             r#type: "layers",
@@ -167,6 +182,30 @@ fn image_facts(store: &Store, image: Image) -> Result<ImageFacts, Error> {
         },
         metadata: Metadata { last_tag_time: record.loaded },
     })
+}
+
+/// Returns what an image's maker says of it: where it says nothing, Docker takes what is said of the last step.
+fn comment(config: &Value) -> String {
+    let of = |told: &Value| told.get("comment").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let own = of(config);
+    let last = || config.get("history")?.as_array()?.last().map(of);
+    if own.is_empty() { last().unwrap_or_default() } else { own }
+}
+
+/// Fills in what a config leaves out, as Docker does: scripts look for these (`container.Config` in moby's api/types/container).
+fn run_config(config: &Value) -> Value {
+    let mut whole = serde_json::Map::new();
+    for name in ["Hostname", "Domainname", "User", "Image", "WorkingDir"] {
+        whole.insert(name.to_owned(), Value::String(String::new()));
+    }
+    for name in ["AttachStdin", "AttachStdout", "AttachStderr", "Tty", "OpenStdin", "StdinOnce"] {
+        whole.insert(name.to_owned(), Value::Bool(false));
+    }
+    for name in ["Env", "Cmd", "Volumes", "Entrypoint", "OnBuild", "Labels"] {
+        whole.insert(name.to_owned(), Value::Null);
+    }
+    whole.extend(config.as_object().cloned().unwrap_or_default());
+    Value::Object(whole)
 }
 
 /// Docker's picture of an image: its uppermost layer as the upper directory, the others as the lower ones.

@@ -158,6 +158,8 @@ impl Apply<'_, '_> {
             Kind::File => self.file(member.sparse, meta, at, entry, members),
             Kind::Directory => self.directory(meta, &at, &entry),
             Kind::Symlink(target) => {
+                // As st_size has it, which Docker counts.
+                self.bytes += target.len() as u64;
                 let dir = self.room_for(&at, &entry)?;
                 dir.symlink(&target, &at.name).entry(&entry)?;
                 self.stamp.symlink(&dir, &at.name, &meta, &entry)

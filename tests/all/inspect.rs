@@ -9,6 +9,7 @@ fn web() -> Image {
         .layer(&layer().file("a", "1"))
         .layer(&layer().file("b", "2"))
         .config("created", json!("2024-02-29T12:34:56.789Z"))
+        .config("history", json!([{"created_by": "COPY"}, {"created_by": "RUN", "comment": "by hand"}]))
         .config("config", json!({"Env": ["PATH=/bin"], "Cmd": ["/bin/sh"], "Labels": {"k": "v"}}))
 }
 
@@ -33,6 +34,10 @@ fn image_has_docker_s_fields() {
         ("Created", json!("2024-02-29T12:34:56.789Z")),
         ("Architecture", json!(crate::support::image::machine().trim_start_matches("linux/"))),
         ("Os", json!("linux")),
+        ("Comment", json!("by hand")),
+        ("Parent", json!("")),
+        ("DockerVersion", json!("")),
+        ("VirtualSize", json!(2)),
         ("RootFS", json!({"Type": "layers", "Layers": diff_ids})),
     ] {
         assert_eq!(image[field], expected, "{field}");
@@ -40,7 +45,11 @@ fn image_has_docker_s_fields() {
     assert_eq!(image["Config"]["Env"], json!(["PATH=/bin"]));
     assert_eq!(image["Config"]["Cmd"], json!(["/bin/sh"]));
     assert_eq!(image["Config"]["Labels"], json!({"k": "v"}));
-    assert!(image["Size"].is_u64(), "{image}");
+    // What it leaves out Docker shows empty, and scripts look for.
+    assert_eq!(image["Config"]["User"], json!(""));
+    assert_eq!(image["Config"].get("Entrypoint"), Some(&json!(null)));
+    assert_eq!(image["ContainerConfig"]["Tty"], json!(false));
+    assert_eq!(image["Size"], json!(2));
     assert!(image["RepoDigests"].is_array(), "{image}");
 }
 
