@@ -1,10 +1,12 @@
 //! Giving up, before strangers' bytes are read, all that reading them does not need.
 //!
-//! Capabilities go for good, the bounding set's too; Landlock leaves a few directories and files to open; a filter of system
-//! calls leaves no way to mount, to run a program or to reach a network. Each part holds where the kernel has it, and the
-//! others hold without it: `ovlctl probe` tells which those are.
+//! A root directory of its own has nothing in it but what may be reached; capabilities go for good, the bounding set's too;
+//! Landlock leaves a few directories and files to open; a filter of system calls leaves no way to mount, to run a program or to
+//! reach a network. Each part holds where the kernel has it, and the others hold without it: `ovlctl probe` tells which those
+//! are.
 
 mod calls;
+mod world;
 
 use std::path::Path;
 
@@ -13,6 +15,7 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
+pub use world::limit_world;
 
 /// What can still be opened by its name.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,6 +41,7 @@ pub struct Confined {
 /// Nothing is reported: what a kernel refuses here is what it lacks, and no part relies on another.
 pub fn confine(needs: &[Need], reach: &Reach<'_>) -> Confined {
     let _ = super::umask(); // Read now: /proc/self/status cannot be opened afterwards.
+    let _ = limit_world(reach, &PROC.map(Path::new));
     caps::drop_all_but(needs);
     let _ = rustix::thread::set_no_new_privs(true);
     let proc: Vec<PathFd> = PROC.iter().filter_map(|path| PathFd::new(path).ok()).collect();
