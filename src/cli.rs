@@ -12,6 +12,7 @@ mod df;
 mod diff;
 mod enter;
 mod explain;
+mod export;
 mod fault;
 mod history;
 mod images;
@@ -69,6 +70,7 @@ enum Verb {
     Umount(umount::Umount),
     Load(load::Load),
     Save(save::Save),
+    Export(export::Export),
     Images(images::Images),
     Layers(images::Layers),
     Mounts(mounts::Mounts),
@@ -130,6 +132,7 @@ impl Cli {
             Verb::Umount(verb) => verb.run(&context),
             Verb::Load(verb) => verb.run(&context),
             Verb::Save(verb) => verb.run(&context),
+            Verb::Export(verb) => verb.run(&context),
             Verb::Images(verb) => verb.run(&context),
             Verb::Layers(verb) => verb.run(&context),
             Verb::Mounts(verb) => verb.run(&context),
@@ -179,7 +182,8 @@ impl Verb {
             Self::Load(verb) => verb.configure(config),
             Self::Check(verb) => verb.configure(config),
             Self::Save(verb) => verb.configure(config),
-            Self::Umount(_)
+            Self::Export(_)
+            | Self::Umount(_)
             | Self::Images(_)
             | Self::Layers(_)
             | Self::Mounts(_)
@@ -217,6 +221,7 @@ impl Verb {
             Self::Rm(verb) => Some(Sweeping::asked(verb.wait)),
             Self::Prune(verb) => (!verb.dry_run).then(|| Sweeping::asked(verb.wait)),
             Self::Save(_)
+            | Self::Export(_)
             | Self::Images(_)
             | Self::Layers(_)
             | Self::Mounts(_)

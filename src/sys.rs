@@ -9,6 +9,7 @@ pub mod confine;
 pub mod copy;
 pub mod dir;
 pub mod filesystem;
+pub mod interrupt;
 pub mod kmsg;
 pub mod lock;
 pub mod mount;

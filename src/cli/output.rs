@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
 use super::fault::Cause;
+use super::place::LookFault;
 use crate::store;
 use crate::sys::Errno;
 use crate::sys::new_file::NewFile;
@@ -32,7 +33,7 @@ impl Output {
         };
         match NewFile::begin(path, MODE) {
             Err(failed) if failed.errno == Errno::EXIST => {
-                Err(Cause::Lacking(format!("{} is no regular file", path.display())))
+                Err(LookFault::InTheWay("it is no regular file").into())
             }
             begun => Ok(Self::File(begun.map_err(store::Error::from)?)),
         }

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use super::fault::Cause;
 use super::{print, waiting};
 use crate::layer::pack;
-use crate::mount::container;
+use crate::mount::container::{self, Opened};
 use crate::store::images::Image;
 use crate::store::record::ContainerRecord;
 use crate::store::{self, Store};
@@ -39,6 +39,9 @@ pub(super) enum LookFault {
     /// A tar could not be made.
     #[error(transparent)]
     Pack(#[from] pack::Error),
+    /// Another program could not do its part, and what it said.
+    #[error("{0}")]
+    Program(String),
     /// Nothing can be written to an image.
     #[error("'{0}' is an image, and images do not change")]
     Image(String),
@@ -58,6 +61,7 @@ impl LookFault {
             | Self::InTheWay(_)
             | Self::Tangled
             | Self::Unfound(_)
+            | Self::Program(_)
             | Self::Pack(_) => None,
         }
     }
@@ -87,6 +91,22 @@ impl Subject {
         match store.container(name)? {
             Some(container) => Ok(Self::Container(container)),
             None => Ok(Self::Image(store.image(name)?)),
+        }
+    }
+
+    /// Opens it, and does something with it.
+    pub(super) fn open<T>(
+        &self,
+        store: &Store,
+        read_only: bool,
+        act: impl FnOnce(&Opened) -> Result<T, Cause>,
+    ) -> Result<T, Cause> {
+        match self {
+            Self::Image(image) => act(&container::open_image(store, &image.record)?),
+            Self::Container(container) => {
+                let change = store.change(Share::Shared, &mut waiting())?;
+                act(&container::open_container(&change, &container.name, read_only, &mut waiting())?)
+            }
         }
     }
 }
@@ -120,14 +140,7 @@ impl Place {
         read_only: bool,
         act: impl FnOnce(&Dir) -> Result<T, Cause>,
     ) -> Result<T, Cause> {
-        match &self.subject {
-            Subject::Image(image) => act(container::open_image(store, &image.record)?.root()),
-            Subject::Container(container) => {
-                let change = store.change(Share::Shared, &mut waiting())?;
-                let opened = container::open_container(&change, &container.name, read_only, &mut waiting())?;
-                act(opened.root())
-            }
-        }
+        self.subject.open(store, read_only, |opened| act(opened.root()))
     }
 }
 

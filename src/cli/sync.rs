@@ -80,6 +80,7 @@ pub(super) fn before(verb: &Verb, context: &Context) -> Result<(), Fault> {
         | Verb::Check(_) => recover(context),
         Verb::Umount(_)
         | Verb::Save(_)
+        | Verb::Export(_)
         | Verb::Images(_)
         | Verb::Layers(_)
         | Verb::Mounts(_)

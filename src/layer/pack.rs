@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use crate::sys::CallFailed;
-use crate::sys::dir::in_root::{Found, Last};
+use crate::sys::dir::in_root::Found;
 use crate::sys::dir::{self, FileType, Stat};
 use crate::tarfile::{Kind, Member, Time, Writer};
 
 use super::changes::Change;
 use super::meta::Meta;
 use super::view::{Node, View, join};
+use super::walk::walk;
 use super::whiteout;
 
 /// Why a tar could not be made.
@@ -69,23 +70,9 @@ pub fn layer(changes: &[Change], view: &View<'_>, out: impl Write) -> Result<Lef
 /// Writes `found` and all below it as a tar, in which it is called `name`. What is mounted on a directory is left out.
 pub fn tree(found: &Found, name: &[u8], out: impl Write) -> Result<LeftOut, Error> {
     let mut packer = Packer::new(out);
-    packer.add(name, found, None)?;
-    let mut todo = Vec::new();
-    if dir::kind(&found.stat()?) == FileType::Directory {
-        todo.push((found.open_dir()?, name.to_owned()));
-    }
-    while let Some((dir, path)) = todo.pop() {
-        let mut names = dir.names()?;
-        names.sort_unstable();
-        for name in names {
-            let Some(found) = dir.find(&name, Last::Kept)? else { continue };
-            let path = join(&path, &name);
-            packer.add(&path, &found, None)?;
-            if dir::kind(&found.stat()?) == FileType::Directory && !found.is_mount_root()? {
-                todo.push((found.open_dir()?, path));
-            }
-        }
-    }
+    walk(found, &mut |path, found, _| {
+        packer.add(&if path.is_empty() { name.to_owned() } else { join(name, path) }, found, None)
+    })?;
     packer.finish()
 }
 

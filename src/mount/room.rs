@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use super::error::Error;
@@ -10,6 +11,7 @@ use super::perform::perform;
 use super::plan::Plan;
 use super::script::memory;
 use super::target::Target;
+use crate::sys::caps::{self, TO_LOOK};
 use crate::sys::mount;
 use crate::sys::namespace::{self, Network};
 use crate::sys::script::Slots;
@@ -26,17 +28,40 @@ pub fn within<T: Send>(
 ) -> Result<T, Error> {
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("room".to_owned()).spawn_scoped(scope, || {
-            mount::own_mount_namespace()?;
-            let mut calls = Vec::new();
-            memory(PLACE, None, &mut calls);
-            let mut slots = Slots::new();
-            calls.iter().try_for_each(|call| call.make(&mut slots))?;
-            let root = Path::new(PLACE).join("root");
-            fs::create_dir(&root)?;
+            let root = place()?;
             perform(plan, &Target::open(&root)?)?;
             namespace::own_namespaces(network)?;
             Ok(act(&root)?)
         })?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// Puts `tree`, a mount that nobody sees, where nobody else sees it, and does something there, in a thread that keeps no
+/// capability but those for looking.
+pub fn attached<T: Send>(
+    tree: &(impl AsFd + Sync),
+    act: impl FnOnce(&Path) -> io::Result<T> + Send,
+) -> Result<T, Error> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("room".to_owned()).spawn_scoped(scope, || {
+            let root = place()?;
+            mount::attach(tree, &root)?;
+            caps::drop_all_but(TO_LOOK);
+            Ok(act(&root)?)
+        })?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Gives this thread a mount namespace, and in it an empty directory for a mount.
+fn place() -> Result<PathBuf, Error> {
+    mount::own_mount_namespace()?;
+    let mut calls = Vec::new();
+    memory(PLACE, None, &mut calls);
+    let mut slots = Slots::new();
+    calls.iter().try_for_each(|call| call.make(&mut slots))?;
+    let root = Path::new(PLACE).join("root");
+    fs::create_dir(&root)?;
+    Ok(root)
 }

@@ -11,17 +11,23 @@ use std::rc::Rc;
 use super::CallFailed;
 use super::dir::in_root::{Found, Last};
 use super::dir::{self, Dir, FileType, Stat, cannot_hold};
+use super::interrupt::Interrupts;
 use rustix::io::Errno;
 
 /// What a file is called until it is whole.
 const UNFINISHED: &[u8] = b".ovlctl-copying";
+
+/// Inodes' names, each with that of an extended attribute.
+pub type Unheld = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// A copy under way. Knows which inodes it has copied: their other names become hard links.
 #[derive(Debug, Default)]
 pub struct Copy {
     done: HashMap<(u64, u64), (Rc<Dir>, Vec<u8>)>,
     /// Extended attributes that the filesystem copied to cannot hold: the inode's name and theirs.
-    pub unheld: Vec<(Vec<u8>, Vec<u8>)>,
+    pub unheld: Unheld,
+    /// What ends it before its time (EINTR).
+    pub interrupts: Option<Interrupts>,
 }
 
 /// A directory whose entries are being copied.
@@ -73,6 +79,7 @@ impl Copy {
         name: &[u8],
         is_top: bool,
     ) -> Result<Option<Level>, CallFailed> {
+        self.interrupts.as_ref().map_or(Ok(()), Interrupts::check)?;
         let stat = from.stat()?;
         if dir::kind(&stat) == FileType::Directory {
             let all = is_top || !from.is_mount_root()?;

@@ -185,6 +185,33 @@ pub fn detach(fd: impl AsFd) -> Result<()> {
         .map_err(|e| CallFailed::new(format!("umount2({path:?}, MNT_DETACH)"), e))
 }
 
+/// Returns a second mount of what is at the open directory `root`, which is attached nowhere, without what is mounted inside.
+pub fn clone_tree(root: impl AsFd) -> Result<OwnedFd> {
+    use rustix::mount::OpenTreeFlags;
+    let root = root.as_fd();
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    mount::open_tree(root, "", flags).map_err(|e| CallFailed::on("open_tree", root, e))
+}
+
+/// Mounts `tree`, a mount that is attached nowhere, at `target`.
+pub fn attach(tree: impl AsFd, target: &Path) -> Result<()> {
+    mount::move_mount(tree, "", fs::CWD, target, mount::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(|e| CallFailed::new(format!("move_mount({target:?})"), e))
+}
+
+/// Moves this thread into the mount namespace of a process, by its directory in /proc.
+pub fn enter_namespace_of(process: &Path) -> Result<()> {
+    use nix::sched::CloneFlags;
+    let path = process.join("ns/mnt");
+    let namespace = fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| CallFailed::new(format!("open({path:?})"), e))?;
+    // EINVAL for a thread that shares its working directory with others (setns(2)).
+    nix::sched::unshare(CloneFlags::CLONE_FS)
+        .and_then(|()| nix::sched::setns(namespace, CloneFlags::CLONE_NEWNS))
+        .map_err(|e| CallFailed::new(format!("setns({path:?})"), Errno::from_raw_os_error(e as i32)))
+}
+
 /// Moves this thread into a mount namespace of its own that no mount leaves.
 pub fn own_mount_namespace() -> Result<()> {
     use super::script::{Call, Slots};

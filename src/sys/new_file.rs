@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{self, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -58,12 +58,6 @@ impl NewFile {
         &self.file
     }
 
-    /// Returns a path by which another program can open it as long as this process has it.
-    #[must_use]
-    pub fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()))
-    }
-
     /// Gives the file its name, in the stead of one that is there; if so, the disk has both before this returns.
     pub fn keep(mut self, sync: bool) -> Result<(), CallFailed> {
         let of = |call, errno| CallFailed::on(call, &self.file, errno);
@@ -112,7 +106,8 @@ impl Drop for NewFile {
     }
 }
 
-fn beside(name: &[u8]) -> Result<Vec<u8>, CallFailed> {
+/// Returns a name of what is to become `name` in the same directory.
+pub fn beside(name: &[u8]) -> Result<Vec<u8>, CallFailed> {
     let random = hex(&filesystem::random::<4>()?);
     // Room for the longest name there is.
     Ok([b".", &name[..name.len().min(200)], b".ovlctl-", random.as_bytes()].concat())

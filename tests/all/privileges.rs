@@ -38,6 +38,8 @@ const NEEDS: &[(&str, &str, &str)] = &[
     ("bisect web -- true", "bisect", LOOK),
     ("cp web:/a here", "copy", ALL),
     ("save web -o here", "save", "CAP_DAC_OVERRIDE"),
+    ("export web -o here", "export", LOOK),
+    ("export web -o here --format dir", "export", ALL),
     ("df --containers", "count what containers have changed", "CAP_DAC_OVERRIDE"),
 ];
 
@@ -178,6 +180,8 @@ fn those_capabilities_are_enough() {
         ("mount --name second web.tar root", ALL),
         ("umount second", REMOVE),
         ("save web -o here", "CAP_DAC_OVERRIDE"),
+        ("export box -o here.cpio", LOOK),
+        ("export box -o there/", ALL),
         ("df --containers", "CAP_DAC_OVERRIDE"),
         ("rm box", REMOVE),
         ("rm second", REMOVE),

@@ -3,12 +3,12 @@
 use std::io;
 use std::path::Path;
 
-use super::live::live_root;
+use super::live::{Live, live};
 use super::{Error, How, container_plan, image_of, image_plan, make_work};
 use crate::mount::options::Options;
 use crate::mount::perform::{Hidden, hidden};
 use crate::mount::plan::{Access, Plan};
-use crate::mount::room::within;
+use crate::mount::room::{attached, within};
 use crate::store::record::ImageRecord;
 use crate::store::{Change, Own, Store};
 use crate::sys::dir::Dir;
@@ -20,7 +20,7 @@ use crate::sys::namespace::Network;
 #[must_use]
 pub enum Opened {
     /// It is mounted, and this is its mount.
-    Live(Dir),
+    Live(Live),
     /// It is not: this is a mount that nobody sees. Nobody else mounts the container meanwhile.
     Hidden(Hidden, Option<Own>),
 }
@@ -30,9 +30,18 @@ impl Opened {
     #[must_use]
     pub fn root(&self) -> &Dir {
         match self {
-            Self::Live(root) => root,
+            Self::Live(live) => &live.root,
             Self::Hidden(hidden, _) => &hidden.root,
         }
+    }
+
+    /// Lets it be mounted in a mount namespace of a thread's own, and does something there: with other programs, which can
+    /// do no more than look. To be done once.
+    pub fn attached<T: Send>(&self, act: impl FnOnce(&Path) -> io::Result<T> + Send) -> Result<T, Error> {
+        Ok(match self {
+            Self::Live(live) => attached(&live.copy()?, act)?,
+            Self::Hidden(hidden, _) => attached(&hidden.root, act)?,
+        })
     }
 }
 
@@ -52,8 +61,8 @@ pub fn open_container(
     waiting: &mut dyn FnMut(&[Holder]),
 ) -> Result<Opened, Error> {
     let (container, own) = change.hold_container(name, waiting)?;
-    if let Some(root) = live_root(change.store(), &container)? {
-        return Ok(Opened::Live(root));
+    if let Some(live) = live(change.store(), &container)? {
+        return Ok(Opened::Live(live));
     }
     let image = image_of(change.store(), &container)?;
     make_work(&container.upper)?;

@@ -44,6 +44,19 @@ pub(crate) fn has_method(method: &str) -> bool {
     }
 }
 
+/// Whether this kernel knows a filesystem, as a module perhaps.
+#[must_use]
+pub(crate) fn filesystem(name: &str) -> bool {
+    // What cannot be loaded is not there.
+    let _ = Command::new("modprobe").args(["-q", name]).env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin").status();
+    let known = std::fs::read_to_string("/proc/filesystems").expect("/proc");
+    let is_known = known.lines().any(|line| line.split_whitespace().next_back() == Some(name));
+    if !is_known {
+        skipped(&format!("this kernel has no {name}"));
+    }
+    is_known
+}
+
 /// Whether this system has a program.
 #[must_use]
 pub(crate) fn tool(name: &str) -> bool {

@@ -1,0 +1,207 @@
+//! `export`: the tree of an image or a container, for booting and for other tools.
+
+mod folder;
+mod mkfs;
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::fault::{self, Cause, Fault};
+use super::output::{self, Output};
+use super::place::{self, LookFault, Subject};
+use super::sync::Syncing;
+use super::{Context, permit, print, waiting};
+use crate::layer::pack::LeftOut;
+use crate::layer::{cpio, pack};
+use crate::store::Store;
+use crate::sys::caps::{TO_EXTRACT, TO_LOOK};
+use crate::sys::dir::Dir;
+use crate::sys::dir::in_root::Last;
+use crate::sys::filesystem::read_size;
+
+/// Write the tree of an image or a container, as it would be mounted
+///
+/// With owners, modes, extended attributes, hard links, devices and times, and nothing else: what is mounted inside is left
+/// out. ext4, erofs and squashfs are made by their own programs (mkfs.ext4, mkfs.erofs, mksquashfs), for a machine to boot or
+/// mount; a cpio is an initramfs, and has no extended attributes. A container may be mounted meanwhile.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl export web:1.4 -o web.ext4                a root disk
+  ovlctl export box -o box.cpio                    an initramfs
+  ovlctl export box | ssh host tar -xC /srv/box
+  SOURCE_DATE_EPOCH=0 ovlctl export web:1.4 -o web.squashfs    the same bytes each time; of an erofs, too")]
+pub(super) struct Export {
+    #[arg(value_name = "IMAGE|CONTAINER")]
+    name: String,
+    /// The file, which is there, or in the stead of another, once it is whole; for dir, a directory that is not there yet, or
+    /// empty. Standard output by default
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// What to write; by default what FILE's name ends with, or else a tar
+    #[arg(short, long)]
+    format: Option<Format>,
+    /// How large the ext4 filesystem is to be (512M, 4G); by default a quarter larger than it must be
+    #[arg(long, value_parser = size)]
+    size: Option<u64>,
+    #[command(flatten)]
+    sync: Syncing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// With PAX records; holes are zeros in it
+    Tar,
+    /// An initramfs
+    Cpio,
+    /// A filesystem that can be written to
+    Ext4,
+    /// One that is read-only
+    Erofs,
+    /// One that is read-only and compressed
+    Squashfs,
+    /// Files in a directory
+    Dir,
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    read_size(text).ok_or_else(|| format!("'{text}' is no size: 512M and 4G are"))
+}
+
+impl Format {
+    /// Tells by the name of a file what it is to be.
+    fn of(path: &Path) -> Self {
+        if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+            return Self::Dir;
+        }
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("cpio") => Self::Cpio,
+            Some("ext4") => Self::Ext4,
+            Some("erofs") => Self::Erofs,
+            Some("squashfs" | "sqfs" | "sfs") => Self::Squashfs,
+            Some(_) | None => Self::Tar,
+        }
+    }
+}
+
+impl Export {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        let format = self.format.unwrap_or_else(|| self.output.as_deref().map_or(Format::Tar, Format::of));
+        permit("export", if format == Format::Dir { TO_EXTRACT } else { TO_LOOK })?;
+        if self.size.is_some() && format != Format::Ext4 {
+            return Err(Fault::usage("--size is for ext4: the others are as large as they must be"));
+        }
+        let object = format!("'{}' to {}", self.name, output::shown(self.output.as_ref()));
+        self.export(context, format).map_err(|cause| Fault::new("export", object, cause))
+    }
+
+    fn export(&self, context: &Context, format: Format) -> Result<(), Cause> {
+        let store = context.open_store()?;
+        let subject = Subject::find(&store, &self.name)?;
+        let _held = store.hold(&mut waiting())?;
+        let kind = match format {
+            Format::Tar | Format::Cpio => return self.archive(&store, &subject, format),
+            Format::Dir => return self.directory(&store, &subject),
+            Format::Ext4 => mkfs::Kind::Ext4,
+            Format::Erofs => mkfs::Kind::Erofs,
+            Format::Squashfs => mkfs::Kind::Squashfs,
+        };
+        let Output::File(new) = Output::begin(Some(self.file()?), "a filesystem")? else {
+            return Err(no_stream());
+        };
+        let make = mkfs::Make { kind, size: self.size, id: id(&subject) };
+        subject.open(&store, true, |opened| make.run(opened, new.file()))?;
+        Output::File(new).keep(self.sync.is_wanted())
+    }
+
+    fn archive(&self, store: &Store, subject: &Subject, format: Format) -> Result<(), Cause> {
+        let output = Output::begin(self.output.as_deref(), "an archive")?;
+        subject.open(store, true, |opened| {
+            let root = place::existing(opened.root(), b"/", Last::Kept)?;
+            if format == Format::Tar {
+                tell_left_out(&pack::tree(&root, b".", output.writer()).map_err(LookFault::from)?);
+                return Ok(());
+            }
+            tell_lost(&cpio::tree(&root, output.writer()).map_err(LookFault::from)?);
+            tell_init(opened.root())
+        })?;
+        output.keep(self.sync.is_wanted())
+    }
+
+    fn directory(&self, store: &Store, subject: &Subject) -> Result<(), Cause> {
+        let target = folder::Target::begin(self.file()?)?;
+        let unheld = subject
+            .open(store, true, |opened| target.fill(&place::existing(opened.root(), b"/", Last::Kept)?))?;
+        if let Some((path, key)) = unheld.first() {
+            let (path, key, count) = (print::name(path), print::name(key), unheld.len());
+            fault::warn(&format!(
+                "{count} extended attributes that the filesystem cannot hold left out, first '{key}' of '{path}'"
+            ));
+        }
+        target.keep(self.sync.is_wanted())
+    }
+
+    fn file(&self) -> Result<&Path, Cause> {
+        self.output.as_deref().filter(|path| path.as_os_str() != "-").ok_or_else(no_stream)
+    }
+}
+
+fn no_stream() -> Cause {
+    Cause::Usage("only a tar and a cpio can go to standard output: give -o FILE".to_owned())
+}
+
+/// What is exported, for a filesystem's own id: an image always has the same.
+fn id(subject: &Subject) -> String {
+    match subject {
+        Subject::Image(image) => image.record.id.to_string(),
+        Subject::Container(container) => container.id.clone(),
+    }
+}
+
+fn tell_left_out(left_out: &LeftOut) {
+    left_out.iter().for_each(|(path, why)| fault::warn(&format!("/{} left out: {why}", print::name(path))));
+}
+
+fn tell_lost(lost: &cpio::Lost) {
+    if let Some((path, key)) = &lost.first {
+        let (path, key) = (print::name(path), print::name(key));
+        fault::warn(&format!(
+            "{} extended attributes left out, first '{key}' of '{path}': cpio has none",
+            lost.xattrs
+        ));
+    }
+    if lost.times > 0 {
+        fault::warn(&format!(
+            "{} times before 1970 or after 2106 are other ones: cpio has 32 bits",
+            lost.times
+        ));
+    }
+}
+
+/// Says what a kernel needs to be told that gets this as its initramfs.
+fn tell_init(root: &Dir) -> Result<(), Cause> {
+    let is_there =
+        |path: &[u8]| Ok::<_, Cause>(root.find(path, Last::Followed).map_err(place::failed)?.is_some());
+    if is_there(b"init")? {
+        return Ok(());
+    }
+    let mut hint =
+        "there is no /init: as an initramfs it needs `rdinit=PROGRAM` on the kernel's command line"
+            .to_owned();
+    for program in ["/sbin/init", "/bin/sh"] {
+        if is_there(&program.as_bytes()[1..])? {
+            hint = hint.replace("PROGRAM", program);
+            break;
+        }
+    }
+    fault::say(&format!("hint: {hint}"));
+    Ok(())
+}
+
+/// Takes a file that could not be read or written for what went wrong.
+fn failed(path: &Path, error: &std::io::Error) -> Cause {
+    let what = if error.kind() == ErrorKind::NotFound { "is not there" } else { "cannot be used" };
+    LookFault::Program(format!("{} {what}: {error}", path.display())).into()
+}
