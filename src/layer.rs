@@ -12,6 +12,7 @@
 mod apply;
 mod below;
 mod blocks;
+pub mod capture;
 pub mod changes;
 mod compare;
 pub mod cpio;
@@ -25,6 +26,8 @@ mod pipeline;
 pub mod recipe;
 mod scout;
 mod settle;
+mod sharing;
+mod stream;
 pub mod trace;
 mod tree;
 pub mod view;

@@ -90,10 +90,10 @@ impl Diff {
             None => container_views(&store, &self.name, &mut pool)?,
         };
         let (new, old) = (View::new(&pool, new), View::new(&pool, old));
-        let changes = changes::changes(&new, &old).map_err(store::Error::from)?;
         if !self.tar {
-            return Ok(self.print(&changes));
+            return Ok(self.print(&changes::changes(&new, &old).map_err(store::Error::from)?));
         }
+        let changes = changes::to_layer(&new, &old).map_err(store::Error::from)?;
         let left_out = print::tar(|out| pack::layer(&changes, &new, out))?;
         left_out.iter().for_each(|(path, why)| fault::warn(&format!("{} left out: {why}", shown(path))));
         Ok(Ok(()))
@@ -124,7 +124,11 @@ fn view(store: &Store, name: &str, pool: &mut Pool) -> Result<Vec<usize>, Cause>
 }
 
 /// Opens a container as it is, and the image that it stands on.
-fn container_views(store: &Store, name: &str, pool: &mut Pool) -> Result<(Vec<usize>, Vec<usize>), Cause> {
+pub(super) fn container_views(
+    store: &Store,
+    name: &str,
+    pool: &mut Pool,
+) -> Result<(Vec<usize>, Vec<usize>), Cause> {
     let Some(container) = store.container(name)? else {
         return Err(match store.image(name) {
             Ok(_) => Cause::Usage(format!("'{name}' is an image: `ovlctl diff {name} OTHER` compares it")),

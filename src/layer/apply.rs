@@ -19,6 +19,7 @@ use super::path::EntryPath;
 use super::pipeline::Input;
 use super::recipe::Displaced;
 use super::scout::Scout;
+use super::sharing::Offer;
 use super::tree::{Handles, NodeId, ROOT, Tree};
 use super::whiteout::{self, Name};
 use super::writer::{self, Job, Writers};
@@ -224,6 +225,11 @@ impl Apply<'_, '_> {
         let path = self.tree.path_of(at.parent, &at.name);
         let size = members.data_left();
         members.input_mut().recipe().contents();
+        if let Some(offer) = members.input_mut().offered(&entry).filter(|offer| offer.size == size) {
+            self.take_over(&offer, &meta, &dir, &at.name, &entry, members)?;
+            members.input_mut().recipe().file(&path, &[(0, size)]);
+            return Ok(());
+        }
         if sparse.is_some() || size > SMALL || self.hollow {
             let runs = self.large_file(sparse, &meta, &dir, &at.name, &entry, members)?;
             members.input_mut().recipe().file(&path, &runs);
@@ -240,6 +246,22 @@ impl Apply<'_, '_> {
         }
         members.input_mut().recipe().file(&path, &[(0, size)]);
         self.writers.push(Job { dir, name: at.name, path: entry, meta, pieces })
+    }
+
+    /// Gives a file that has its contents already its place; they are read all the same, to be hashed.
+    fn take_over(
+        &mut self,
+        offer: &Offer,
+        meta: &Meta,
+        dir: &Dir,
+        name: &[u8],
+        entry: &[u8],
+        members: &mut Members<'_, '_>,
+    ) -> Result<(), Error> {
+        self.writers.flush()?;
+        let file = offer.move_to(dir, name).entry(entry)?;
+        pass_over(members)?;
+        self.stamp.file(&file, meta, entry)
     }
 
     fn large_file(

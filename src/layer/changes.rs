@@ -3,7 +3,7 @@
 //! A directory that both views merge of the same directories is the same in both, and nothing in it is looked at. So of a
 //! container and its image only the upper directory is walked, and of two images only the layers that they do not share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -66,30 +66,57 @@ pub struct Change {
 ///
 /// Times of the root are left out: they tell of nothing that is not told.
 pub fn changes(new: &View<'_>, old: &View<'_>) -> Result<Vec<Change>, CallFailed> {
-    deep(|| compared(new, old))
+    deep(|| Ok(Compare::new(new, old).all()?.changes))
 }
 
-fn compared(new: &View<'_>, old: &View<'_>) -> Result<Vec<Change>, CallFailed> {
-    let mut compare = Compare { new, old, changes: Vec::new() };
-    let (ours, theirs) = (new.root(), old.root());
-    if let (Some(is), Some(was)) = (ours.first(), theirs.first()) {
-        let mut aspects = compare.metadata(is, was)?;
-        aspects.retain(|aspect| *aspect != Aspect::Time);
-        if let (false, Some(stat)) = (aspects.is_empty(), new.stat(is)?) {
-            compare.changed(&[], Node::Directory(ours.clone()), stat, aspects);
+/// Returns the same for a layer that is to make `new` of `old`: also files that are as they were, but have got another name,
+/// which would be a file of its own without them.
+pub fn to_layer(new: &View<'_>, old: &View<'_>) -> Result<Vec<Change>, CallFailed> {
+    deep(|| {
+        let first = Compare::new(new, old).all()?;
+        let several = first.changes.iter().filter_map(|change| inode_of_several(&change.now.as_ref()?.1));
+        let linked: HashSet<_> = several.filter(|inode| first.same.contains(inode)).collect();
+        if linked.is_empty() {
+            return Ok(first.changes);
         }
-    }
-    compare.directory(&[], &ours, &theirs)?;
-    Ok(compare.changes)
+        Ok(Compare { linked, ..Compare::new(new, old) }.all()?.changes)
+    })
+}
+
+/// Identifies an inode that has several names.
+fn inode_of_several(stat: &Stat) -> Option<(u64, u64)> {
+    let several = stat.st_nlink > 1 && dir::kind(stat) != FileType::Directory;
+    several.then_some((stat.st_dev, stat.st_ino))
 }
 
 struct Compare<'a> {
     new: &'a View<'a>,
     old: &'a View<'a>,
     changes: Vec<Change>,
+    /// Files to be told of for another name of theirs.
+    linked: HashSet<(u64, u64)>,
+    /// Files of the new view that are as they were, and have several names.
+    same: HashSet<(u64, u64)>,
 }
 
-impl Compare<'_> {
+impl<'a> Compare<'a> {
+    fn new(new: &'a View<'a>, old: &'a View<'a>) -> Self {
+        Self { new, old, changes: Vec::new(), linked: HashSet::new(), same: HashSet::new() }
+    }
+
+    fn all(mut self) -> Result<Self, CallFailed> {
+        let (ours, theirs) = (self.new.root(), self.old.root());
+        if let (Some(is), Some(was)) = (ours.first(), theirs.first()) {
+            let mut aspects = self.metadata(is, was)?;
+            aspects.retain(|aspect| *aspect != Aspect::Time);
+            if let (false, Some(stat)) = (aspects.is_empty(), self.new.stat(is)?) {
+                self.changed(&[], Node::Directory(ours.clone()), stat, aspects);
+            }
+        }
+        self.directory(&[], &ours, &theirs)?;
+        Ok(self)
+    }
+
     /// Compares two directories, each merged of some.
     fn directory(&mut self, path: &[u8], new: &[Place], old: &[Place]) -> Result<(), CallFailed> {
         // What both merge at the end answers for the same names in the same way.
@@ -146,7 +173,9 @@ impl Compare<'_> {
             (Node::Other { .. }, Node::Directory(_)) => self.changed(path, is, stat, vec![Aspect::Type]),
             (Node::Other { at, data }, Node::Other { at: at_before, data: data_before }) => {
                 let aspects = aspects(self.new, (at, data), self.old, (at_before, data_before))?;
-                if !aspects.is_empty() {
+                let inode = inode_of_several(&stat).filter(|_| aspects.is_empty() && at != at_before);
+                self.same.extend(inode);
+                if !aspects.is_empty() || inode.is_some_and(|inode| self.linked.contains(&inode)) {
                     self.changed(path, is, stat, aspects);
                 }
             }

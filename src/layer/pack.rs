@@ -10,6 +10,7 @@ use crate::tarfile::{Kind, Member, Time, Writer};
 
 use super::changes::Change;
 use super::meta::Meta;
+use super::sharing::Sharer;
 use super::view::{Node, View, join};
 use super::walk::walk;
 use super::whiteout;
@@ -45,28 +46,21 @@ pub type LeftOut = Vec<(Vec<u8>, &'static str)>;
 /// Writes `changes`, as they are in `view`, as the tar of a layer: what is new or another, whole, and a whiteout for what is
 /// gone. Returns what it cannot hold.
 pub fn layer(changes: &[Change], view: &View<'_>, out: impl Write) -> Result<LeftOut, Error> {
-    let mut packer = Packer::new(out);
-    for change in changes {
-        let Some((node, _)) = &change.now else {
-            packer.remove(&change.path)?;
-            continue;
-        };
-        if whiteout::means_other(&change.path) {
-            packer.left_out.push((change.path.clone(), "its name would remove another"));
-            continue;
-        }
-        let (at, data) = match node {
-            Node::Directory(places) => (view.find(&places[0])?, None),
-            Node::Other { at, data } if at != data => (view.find(at)?, view.find(data)?),
-            Node::Other { at, .. } => (view.find(at)?, None),
-        };
-        if let Some(at) = at {
-            packer.add(&change.path, &at, data.as_ref())?;
-        }
-    }
-    packer.finish()
+    Packer::new(out).changes(changes, view)?.finish()
 }
 
+/// The same for a layer that is just being made: contents are shared where `sharer` can, and no time is later than `latest`,
+/// in seconds since the epoch.
+pub(super) fn new_layer(
+    changes: &[Change],
+    view: &View<'_>,
+    latest: Option<i64>,
+    sharer: Sharer,
+    out: impl Write,
+) -> Result<LeftOut, Error> {
+    let latest = latest.map_or(LAST, |seconds| Time { seconds, nanos: 0 });
+    Packer { latest, sharer: Some(sharer), ..Packer::new(out) }.changes(changes, view)?.finish()
+}
 /// Writes `found` and all below it as a tar, in which it is called `name`. What is mounted on a directory is left out.
 pub fn tree(found: &Found, name: &[u8], out: impl Write) -> Result<LeftOut, Error> {
     let mut packer = Packer::new(out);
@@ -81,11 +75,40 @@ struct Packer<W> {
     /// The first name of each inode that has several.
     names: HashMap<(u64, u64), Vec<u8>>,
     left_out: LeftOut,
+    /// What later times become.
+    latest: Time,
+    sharer: Option<Sharer>,
 }
+
+const LAST: Time = Time { seconds: i64::MAX, nanos: 0 };
 
 impl<W: Write> Packer<W> {
     fn new(out: W) -> Self {
-        Self { tar: Writer::new(out), names: HashMap::new(), left_out: Vec::new() }
+        let (names, left_out) = (HashMap::new(), Vec::new());
+        Self { tar: Writer::new(out), names, left_out, latest: LAST, sharer: None }
+    }
+
+    /// Adds all changes, as they are in `view`.
+    fn changes(mut self, changes: &[Change], view: &View<'_>) -> Result<Self, Error> {
+        for change in changes {
+            let Some((node, _)) = &change.now else {
+                self.remove(&change.path)?;
+                continue;
+            };
+            if whiteout::means_other(&change.path) {
+                self.left_out.push((change.path.clone(), "its name would remove another"));
+                continue;
+            }
+            let (at, data) = match node {
+                Node::Directory(places) => (view.find(&places[0])?, None),
+                Node::Other { at, data } if at != data => (view.find(at)?, view.find(data)?),
+                Node::Other { at, .. } => (view.find(at)?, None),
+            };
+            if let Some(at) = at {
+                self.add(&change.path, &at, data.as_ref())?;
+            }
+        }
+        Ok(self)
     }
 
     /// Adds an inode, with the contents of another where it has none of its own.
@@ -95,18 +118,34 @@ impl<W: Write> Packer<W> {
             self.left_out.push((path.to_owned(), "it is a socket"));
             return Ok(());
         };
-        let meta = Meta::of_inode(&stat, whiteout::shown(at.xattrs()?));
-        let is_directory = kind == Kind::Directory;
-        let file = if kind == Kind::File { Some(data.unwrap_or(at).open_file()?) } else { None };
+        let mut meta = Meta::of_inode(&stat, whiteout::shown(at.xattrs()?));
+        // Filesystems list them in orders of their own.
+        meta.xattrs.sort_unstable();
+        if (meta.mtime.seconds, meta.mtime.nanos) > (self.latest.seconds, self.latest.nanos) {
+            meta.mtime = self.latest;
+        }
+        let (mut file, mut stored) = (None, 0);
+        if kind == Kind::File {
+            let (own, size) =
+                (data.unwrap_or(at).open_file()?, u64::try_from(stat.st_size).unwrap_or_default());
+            let sharer = self.sharer.as_mut();
+            let shared = sharer.map_or(Ok(None), |sharer| sharer.offer(path, &own, size, &meta))?;
+            let (contents, size) = shared.unwrap_or((own, size));
+            (file, stored) = (Some(contents), size);
+        }
         let member = Member {
-            path: if is_directory { [path, b"/"].concat() } else { path.to_owned() },
+            path: match (&kind, path) {
+                (Kind::Directory, b"") => b"./".to_vec(),
+                (Kind::Directory, _) => [path, b"/"].concat(),
+                (_, _) => path.to_owned(),
+            },
             kind,
             mode: meta.mode,
             uid: meta.uid,
             gid: meta.gid,
             mtime: meta.mtime,
             xattrs: meta.xattrs,
-            stored: if file.is_some() { u64::try_from(stat.st_size).unwrap_or_default() } else { 0 },
+            stored,
             sparse: None,
         };
         let written = match file {

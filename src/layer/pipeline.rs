@@ -28,13 +28,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
 use crate::archive::blob::{self, Blob};
-use crate::archive::decode::Decoder;
 use crate::digest::{Digest, Hasher};
 use crate::sys::dir::Dir;
 
 use super::blocks::{BLOCKS, Block, Buffers, Piece, Pool};
 use super::error::Error;
 use super::recipe::Writer;
+use super::sharing::{Offer, Offered};
 
 /// Blobs of up to so many bytes are unpacked without threads.
 const SMALL: u64 = 1 << 20;
@@ -58,49 +58,67 @@ pub(super) fn run<T>(
     let small = is_small(&blob);
     let decoder = blob::decoder(blob)?;
     checked(Ok(()), decoder.known(), diff_id)?;
-    let reader = Reader { decoder, pool: buffers.pool.clone() };
+    let must_hash = decoder.known().is_none();
+    let reader = Reader { bytes: Box::new(decoder), must_hash, pool: buffers.pool.clone() };
     let recipe = Writer::new(beside, &mut buffers.packer)?;
-    if small { run_here(reader, diff_id, recipe, work) } else { run_threads(reader, diff_id, recipe, work) }
+    let (outcome, seen) =
+        if small { run_here(reader, recipe, work) } else { run_threads(reader, recipe, None, work)? };
+    checked(outcome, seen, diff_id)
+}
+
+/// The same with the bytes of a tar that is just being made, whose digest nobody knows yet: returns it. Contents that are
+/// `offered` need not be written.
+pub(super) fn run_new<T>(
+    tar: impl Read + Send + 'static,
+    offered: Offered,
+    beside: &Dir,
+    buffers: &mut Buffers,
+    work: impl FnOnce(&mut Input<'_>) -> Result<T, Error>,
+) -> Result<(T, Digest), Error> {
+    let reader = Reader { bytes: Box::new(tar), must_hash: true, pool: buffers.pool.clone() };
+    let recipe = Writer::new(beside, &mut buffers.packer)?;
+    let (outcome, seen) = run_threads(reader, recipe, Some(offered), work)?;
+    let digest = seen.ok_or_else(|| Error::Thread("diff id", "saw no end".to_owned()));
+    outcome.and_then(|outcome| Ok((outcome, digest?)))
 }
 
 fn run_here<T>(
     reader: Reader,
-    diff_id: &Digest,
     recipe: Writer<'_>,
     work: impl FnOnce(&mut Input<'_>) -> Result<T, Error>,
-) -> Result<T, Error> {
-    let hasher = reader.must_hash().then(Hasher::default);
-    let mut input = Input::new(Source::Here(Box::new((reader, hasher))), recipe);
+) -> (Result<T, Error>, Option<Digest>) {
+    let hasher = reader.must_hash.then(Hasher::default);
+    let mut input = Input::new(Source::Here(Box::new((reader, hasher))), recipe, None);
     let outcome = input.give_to(work);
     let seen = match input.source {
         Source::Here(here) if input.state == State::Ended => here.1.map(|hasher| hasher.finish().digest),
         Source::Here(..) | Source::Thread(_) => None,
     };
-    checked(outcome, seen, diff_id)
+    (outcome, seen)
 }
 
 fn run_threads<T>(
     reader: Reader,
-    diff_id: &Digest,
     recipe: Writer<'_>,
+    offered: Option<Offered>,
     work: impl FnOnce(&mut Input<'_>) -> Result<T, Error>,
-) -> Result<T, Error> {
+) -> Result<(Result<T, Error>, Option<Digest>), Error> {
     thread::scope(|scope| {
         let (to_work, from_reader) = sync_channel(BLOCKS + 1);
         let (to_hash, from_reader_too) = sync_channel(BLOCKS);
-        let hash = reader.must_hash().then(|| spawn(scope, "diff id", move || hash(&from_reader_too)));
+        let hash = reader.must_hash.then(|| spawn(scope, "diff id", move || hash(&from_reader_too)));
         let hash = hash.transpose()?;
         let to_hash = hash.is_some().then_some(to_hash);
         let reader = spawn(scope, "reader", move || read(reader, to_hash.as_ref(), &to_work))?;
 
-        let mut input = Input::new(Source::Thread(from_reader), recipe);
+        let mut input = Input::new(Source::Thread(from_reader), recipe, offered);
         let outcome = input.give_to(work);
         let ended = input.state == State::Ended;
         drop(input);
 
         join("reader", reader)?;
         let seen = hash.map(|hash| join("diff id", hash)).transpose()?;
-        checked(outcome, seen.filter(|_| ended), diff_id)
+        Ok((outcome, seen.filter(|_| ended)))
     })
 }
 
@@ -129,7 +147,8 @@ pub(super) fn join<T>(name: &'static str, thread: ScopedJoinHandle<'_, T>) -> Re
 
 /// Makes blocks of a blob.
 struct Reader {
-    decoder: Decoder,
+    bytes: Box<dyn Read + Send>,
+    must_hash: bool,
     pool: Pool,
 }
 
@@ -141,12 +160,8 @@ enum Message {
 }
 
 impl Reader {
-    fn must_hash(&self) -> bool {
-        self.decoder.known().is_none()
-    }
-
     fn next(&mut self) -> Message {
-        match self.pool.fill(&mut self.decoder) {
+        match self.pool.fill(&mut self.bytes) {
             Ok(block) if block.is_empty() => Message::End,
             Ok(block) => Message::Block(Arc::new(block)),
             Err(e) => Message::Failed(e),
@@ -179,6 +194,7 @@ fn hash(blocks: &Receiver<Arc<Block>>) -> Digest {
 pub(super) struct Input<'r> {
     source: Source,
     recipe: Writer<'r>,
+    offered: Option<Offered>,
     block: Option<Arc<Block>>,
     at: usize,
     state: State,
@@ -201,9 +217,9 @@ enum State {
 }
 
 impl<'r> Input<'r> {
-    fn new(source: Source, recipe: Writer<'r>) -> Self {
+    fn new(source: Source, recipe: Writer<'r>, offered: Option<Offered>) -> Self {
         let (block, at, fault) = (None, 0, None);
-        Self { source, recipe, block, at, state: State::Flowing, fault }
+        Self { source, recipe, offered, block, at, state: State::Flowing, fault }
     }
 
     /// Lets `work` have the bytes, and reads those that it leaves.
@@ -222,6 +238,11 @@ impl<'r> Input<'r> {
     /// Returns the recipe, which sees all that is consumed.
     pub(super) fn recipe(&mut self) -> &mut Writer<'r> {
         &mut self.recipe
+    }
+
+    /// Returns a file that has the contents of the entry `path` already, where one is offered.
+    pub(super) fn offered(&mut self, path: &[u8]) -> Option<Offer> {
+        self.offered.as_mut()?.take(path)
     }
 
     /// Shares the next `n` bytes, which `fill_buf` has just shown, without consuming them.

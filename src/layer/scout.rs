@@ -22,14 +22,20 @@ const BUFFER: usize = 256 << 10;
 
 /// When to look ahead, and in what.
 pub(super) struct Scout {
-    blob: Blob,
+    /// Nothing where the tar is just being made: nobody can read that twice.
+    blob: Option<Blob>,
     next: u64,
 }
 
 impl Scout {
     /// Will look ahead in `blob`.
     pub(super) fn new(blob: Blob) -> Self {
-        Self { blob, next: FIRST }
+        Self { blob: Some(blob), next: FIRST }
+    }
+
+    /// Never looks ahead.
+    pub(super) fn blind() -> Self {
+        Self { blob: None, next: u64::MAX }
     }
 
     /// Counts the rest where `entries` in `position` bytes so far are many and small.
@@ -38,7 +44,8 @@ impl Scout {
             return Ok(());
         }
         self.next = entries.saturating_mul(2);
-        if position / entries > SMALL { Ok(()) } else { count(self.blob.again(), limits) }
+        let ahead = self.blob.as_ref().filter(|_| position / entries <= SMALL);
+        ahead.map_or(Ok(()), |blob| count(blob.again(), limits))
     }
 }
 

@@ -175,6 +175,30 @@ fn refused(to: &Dir, name: &[u8], errno: Errno) -> CallFailed {
     CallFailed::new(format!("rename({:?})", to.path().join(OsStr::from_bytes(name))), errno)
 }
 
+/// Makes the empty file `to` share the contents of `from` (FICLONE): another file, of the same blocks until one of them is
+/// written to. Returns what came of it.
+pub fn share(from: &File, to: &File) -> Result<Shared, CallFailed> {
+    match rustix::fs::ioctl_ficlone(to, from) {
+        Ok(()) => Ok(Shared::Whole),
+        // Another filesystem, or one that cannot: ENOTTY where it has no such calls at all.
+        Err(Errno::XDEV | Errno::OPNOTSUPP | Errno::NOTTY | Errno::NOSYS) => Ok(Shared::Never),
+        // This file: on btrfs it may have no checksums where the other one has (ioctl_ficlone(2)).
+        Err(Errno::INVAL | Errno::PERM | Errno::TXTBSY | Errno::BADF) => Ok(Shared::NotThis),
+        Err(errno) => Err(CallFailed::new("ioctl(FICLONE)", errno)),
+    }
+}
+
+/// What came of [`share`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shared {
+    /// Both have the same contents now.
+    Whole,
+    /// This file's cannot be shared.
+    NotThis,
+    /// None can be, between these two places.
+    Never,
+}
+
 /// Copies the runs of data of a file, and leaves its holes.
 fn copy_data(from: &File, to: &File, size: u64) -> io::Result<()> {
     let mut buffer = vec![0; 256 << 10];
