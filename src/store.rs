@@ -29,6 +29,8 @@
 mod adopt;
 mod boot;
 pub mod check;
+pub mod commit;
+pub mod config;
 pub mod containers;
 pub mod disk;
 pub mod error;

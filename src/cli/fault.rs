@@ -354,6 +354,7 @@ fn of_store(error: &store::Error) -> Exit {
         | store::Error::NoSpaceForLayer { .. }
         | store::Error::NotAStore(_)
         | store::Error::Root { .. }
+        | store::Error::Pack(_)
         | store::Error::File { .. }
         | store::Error::Thread(_)
         | store::Error::Call(_) => Exit::Failed,

@@ -123,6 +123,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// What is to become a layer could not be read.
+    #[error(transparent)]
+    Pack(#[from] layer::pack::Error),
     /// The root's metadata could not be copied to an upper directory.
     #[error("{}", path.display())]
     Root {

@@ -317,7 +317,7 @@ impl Change<'_> {
 }
 
 /// Whether somewhere below `error` a write found no space.
-fn is_storage_full(error: &layer::Error) -> bool {
+pub(super) fn is_storage_full(error: &layer::Error) -> bool {
     let full = |kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
     // What is said in full by the error itself is no source of its.
     if let layer::Error::Call(failed) = error {

@@ -74,6 +74,7 @@ pub(super) fn of_store(error: &store::Error) -> Option<String> {
         | store::Error::ReadOnly(_)
         | store::Error::Record { .. }
         | store::Error::Thread(_)
+        | store::Error::Pack(_)
         | store::Error::Root { .. } => None,
     }
 }
