@@ -141,6 +141,9 @@ impl From<mount::container::Error> for Cause {
             | Error::Covered(_)
             | Error::InStore(_)
             | Error::ImageGone(_)
+            | Error::Written(_)
+            | Error::Thaw(_)
+            | Error::Watcher(_)
             | Error::Directory { .. }
             | Error::Option(_)
             | Error::Table(_)) => Self::Container(error),
@@ -277,6 +280,7 @@ impl Cause {
             },
             Self::Container(
                 mount::container::Error::Mounted(_)
+                | mount::container::Error::Written(_)
                 | mount::container::Error::MountedElsewhere
                 | mount::container::Error::Covered(_),
             ) => Exit::InUse,
@@ -307,6 +311,12 @@ impl Cause {
             Self::Mount(error) => error.hint(),
             Self::Container(mount::container::Error::ImageGone(_)) => {
                 Some("load it again; the container's changes are kept".to_owned())
+            }
+            Self::Container(mount::container::Error::Written(_)) => {
+                Some("end that first; --live takes what is there at each moment".to_owned())
+            }
+            Self::Container(mount::container::Error::Thaw(_)) => {
+                Some("unmount it and mount it again".to_owned())
             }
             Self::Container(mount::container::Error::Mounted(target)) => {
                 Some(format!("ovlctl umount {}", target.display()))

@@ -4,11 +4,13 @@
 //! mounted without one, and the store's identity. What is mounted is always read from there, never believed from a record.
 
 mod ended;
+mod freeze;
 mod live;
 mod mounted;
 mod open;
 
 pub use ended::{Unmounted, forget_ephemeral, refuse_image_in_use, remove, unmount};
+pub use freeze::{Frozen, freeze};
 pub use live::live_root;
 pub use mounted::{Mounted, all_mounts, find_mounts, mounted_ids, mounts};
 pub use open::{Opened, open_container, open_image, within_image};
@@ -48,6 +50,15 @@ pub enum Error {
     /// It is mounted, but its mount point cannot be reached.
     #[error("mounted on {}, where something else is mounted on top of it", .0.display())]
     Covered(PathBuf),
+    /// It cannot be frozen while somebody writes to it.
+    #[error("it is being written to{}", super::error::held_by(.0))]
+    Written(Vec<super::holders::Holder>),
+    /// It was frozen, and cannot be thawed.
+    #[error("it is read-only now, and cannot be made writable again")]
+    Thaw(#[source] crate::sys::CallFailed),
+    /// Nobody would thaw it if this process was killed.
+    #[error("no process can be started that thaws it")]
+    Watcher(#[source] io::Error),
     /// What is mounted there, or written there, is not what the store put there.
     #[error("{} lies in the store", .0.display())]
     InStore(PathBuf),

@@ -252,7 +252,7 @@ fn because(said: &[String]) -> String {
     said.first().map(|first| format!(": {first}")).unwrap_or_default()
 }
 
-fn held_by(holders: &[Holder]) -> String {
+pub(super) fn held_by(holders: &[Holder]) -> String {
     let shown: Vec<String> = holders.iter().map(ToString::to_string).collect();
     if shown.is_empty() { String::new() } else { format!(" by {}", shown.join(", ")) }
 }

@@ -85,6 +85,64 @@ pub fn of(id: u64, mounts: &[Mount]) -> Vec<Holder> {
     found
 }
 
+/// Finds who keeps an overlay, of which these are the mounts, from becoming read-only: has a file open for writing or
+/// mapped so, or one open that has been deleted.
+#[must_use]
+pub fn writers(ids: &[u64]) -> Vec<Holder> {
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let mut found = Vec::new();
+    for process in processes.flatten() {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let what = open_for_writing(&process.path(), ids).map(What::File);
+        if let Some(what) = what.or_else(|| mapped_for_writing(&process.path(), ids).map(What::Mapped)) {
+            let command = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            found.push(Holder::Process { pid, command: command.trim_end().to_owned(), what });
+        }
+    }
+    // A shell's `>file` is open in all that it starts, and so in this process too.
+    let ours = |holder: &Holder| matches!(holder, Holder::Process { pid, .. } if *pid == std::process::id());
+    if !found.iter().all(ours) {
+        found.retain(|holder| !ours(holder));
+    }
+    found
+}
+
+fn open_for_writing(process: &Path, ids: &[u64]) -> Option<PathBuf> {
+    fs::read_dir(process.join("fdinfo")).ok()?.flatten().find_map(|info| {
+        let (flags, id) = of_fdinfo(&fs::read_to_string(info.path()).ok()?)?;
+        let file = fs::read_link(process.join("fd").join(info.file_name())).ok()?;
+        // O_ACCMODE: O_WRONLY is 1, and O_RDWR is 2; O_PATH opens nothing.
+        let writes = flags & 0o3 != 0 && flags & O_PATH == 0;
+        let keeps = writes || file.as_os_str().as_encoded_bytes().ends_with(b" (deleted)");
+        (keeps && ids.contains(&id)).then_some(file)
+    })
+}
+
+/// On all that Linux runs on, but alpha, parisc and sparc.
+const O_PATH: u32 = 0o10_000_000;
+
+/// Reads a file's flags and its mount's id (proc_pid_fdinfo(5)).
+fn of_fdinfo(text: &str) -> Option<(u32, u64)> {
+    let value = |key: &str| text.lines().find_map(|line| Some(line.strip_prefix(key)?.trim()));
+    Some((u32::from_str_radix(value("flags:")?, 8).ok()?, value("mnt_id:")?.parse().ok()?))
+}
+
+fn mapped_for_writing(process: &Path, ids: &[u64]) -> Option<PathBuf> {
+    let maps = fs::read_to_string(process.join("maps")).ok()?;
+    maps.lines().filter_map(shared_and_writable).find_map(|range| {
+        let link = process.join("map_files").join(range);
+        let is_there = mount_id_of(&link).is_some_and(|id| ids.contains(&id));
+        is_there.then(|| fs::read_link(&link).unwrap_or(link))
+    })
+}
+
+/// Returns the addresses of a mapping that writes to its file (proc_pid_maps(5)).
+fn shared_and_writable(line: &str) -> Option<&str> {
+    let (range, rest) = line.split_once(' ')?;
+    let rights = rest.split(' ').next()?;
+    (rights.contains('w') && rights.ends_with('s')).then_some(range)
+}
+
 /// Returns the plainest use that a process makes of the mount `id`.
 ///
 /// The mount's id is compared, not the device: files of an overlay may show their layer's (overlayfs.rst, "Inode
@@ -101,4 +159,20 @@ fn use_by(process: &Path, id: u64) -> Option<What> {
         Some(fs::read_link(&link).unwrap_or(link))
     };
     first("fd").map(What::File).or_else(|| first("map_files").map(What::Mapped))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proc_tells_who_writes() {
+        assert_eq!(of_fdinfo("pos:\t0\nflags:\t0100001\nmnt_id:\t29\nino:\t7\n"), Some((0o100_001, 29)));
+        assert_eq!(of_fdinfo("pos:\t0\n"), None);
+        let mapping = |rights: &str| format!("7f00-7f10 {rights} 00000000 00:1f 12    /mnt/f");
+        assert_eq!(shared_and_writable(&mapping("rw-s")), Some("7f00-7f10"));
+        for rights in ["rw-p", "r--s", "r-xp"] {
+            assert_eq!(shared_and_writable(&mapping(rights)), None, "{rights}");
+        }
+    }
 }

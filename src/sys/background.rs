@@ -1,10 +1,12 @@
-//! Processes of this program's own: one that goes on after the command that started it, and one that reports to it.
+//! Processes of this program's own: one that goes on after the command that started it, one that puts
+//! things right when it ends, and one that reports to it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
 /// This program, whatever became of its file meanwhile.
 const OURSELVES: &str = "/proc/self/exe";
@@ -35,6 +37,50 @@ pub fn stand_back(name: &str) {
     close_others();
     call_it(name);
     let _ = rustix::process::nice(NICE);
+}
+
+/// A process that undoes something when this one ends, however that ends; or as soon as it is told to.
+#[derive(Debug)]
+#[must_use]
+pub struct Watcher {
+    child: Child,
+    /// Its standard input: closed with this process.
+    alive: Option<ChildStdin>,
+}
+
+/// Starts this program anew with `arguments`. Its standard output is `dir`, for whatever it is to be done to; Ctrl-C is not
+/// for it: it has a process group of its own.
+pub fn watch(name: &str, arguments: &[&OsStr], dir: impl AsFd) -> io::Result<Watcher> {
+    let mut command = Command::new(OURSELVES);
+    command.arg0(name).args(arguments).process_group(0).current_dir("/");
+    let dir = dir.as_fd().try_clone_to_owned()?;
+    command.stdin(Stdio::piped()).stdout(Stdio::from(dir)).stderr(Stdio::null());
+    let mut child = command.spawn()?;
+    let alive = child.stdin.take();
+    Ok(Watcher { child, alive })
+}
+
+impl Watcher {
+    /// Lets it do what it is there for, and waits for it; `false` where it failed, or has been killed.
+    pub fn act(&mut self) -> io::Result<bool> {
+        self.alive = None;
+        Ok(self.child.wait()?.success())
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        // What it could not do whoever called `act` has been told.
+        let _ = self.act();
+    }
+}
+
+/// Waits, in a process that [`watch`] has started, until that is to act; then its standard output is the directory.
+pub fn stand_watch(name: &str) -> io::Result<()> {
+    close_others();
+    call_it(name);
+    // The pipe has no bytes: nothing is read but its end.
+    io::copy(&mut io::stdin().lock(), &mut io::sink()).map(|_| ())
 }
 
 /// What a process said that [`ask`] started.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, AtFlags, Mode, OFlags, StatVfsMountFlags, StatxFlags};
 use rustix::io::Errno;
-use rustix::mount::{self, FsOpenFlags, UnmountFlags};
+use rustix::mount::{self, FsOpenFlags, FsPickFlags, UnmountFlags};
 
 use super::CallFailed;
 
@@ -166,6 +166,19 @@ pub fn is_read_only(fd: impl AsFd) -> Result<bool> {
     let fd = fd.as_fd();
     let state = fs::fstatvfs(fd).map_err(|e| CallFailed::on("fstatfs", fd, e))?;
     Ok(state.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+/// Makes the filesystem that `root` is the root of a mount of read-only, or writable again; for all its mounts, whoever's.
+/// EBUSY where a file is open for writing, or is deleted and still open (sb_prepare_remount_readonly in fs/namespace.c).
+/// Read-only, it has synced what was written to it (ovl_reconfigure in fs/overlayfs/params.c).
+pub fn set_read_only(root: impl AsFd, read_only: bool) -> Result<()> {
+    let root = root.as_fd();
+    let flag = if read_only { "ro" } else { "rw" };
+    let failed = |call: &'static str| move |e| CallFailed::on(call, root, e);
+    let picked = mount::fspick(root, "", FsPickFlags::FSPICK_EMPTY_PATH | FsPickFlags::FSPICK_CLOEXEC)
+        .map_err(failed("fspick"))?;
+    mount::fsconfig_set_flag(picked.as_fd(), flag).map_err(failed("fsconfig"))?;
+    mount::fsconfig_reconfigure(picked.as_fd()).map_err(failed("fsconfig(FSCONFIG_CMD_RECONFIGURE)"))
 }
 
 /// Takes away the top-most mount at `target`; `lazily`: at once for new users, for real when the last one has gone.
