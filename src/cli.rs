@@ -7,6 +7,7 @@ mod blame;
 mod check;
 mod complete;
 mod config;
+mod commit;
 mod cp;
 mod df;
 mod diff;
@@ -33,6 +34,7 @@ mod remove;
 mod save;
 mod sweep;
 mod sync;
+mod thaw;
 mod tree;
 mod umount;
 
@@ -82,6 +84,7 @@ enum Verb {
     Ls(ls::Ls),
     Cat(ls::Cat),
     Cp(cp::Cp),
+    Commit(commit::Commit),
     Tag(remove::Tag),
     Rm(remove::Rm),
     Prune(remove::Prune),
@@ -100,6 +103,8 @@ enum Verb {
     Sweep(sweep::Sweep),
     #[command(hide = true)]
     Sync(sync::Sync),
+    #[command(hide = true)]
+    Thaw(thaw::Thaw),
     #[command(hide = true)]
     Loader(loader::Loader),
     #[command(hide = true)]
@@ -144,6 +149,7 @@ impl Cli {
             Verb::Ls(verb) => verb.run(&context),
             Verb::Cat(verb) => verb.run(&context),
             Verb::Cp(verb) => verb.run(&context),
+            Verb::Commit(verb) => verb.run(&context),
             Verb::Tag(verb) => verb.run(&context),
             Verb::Rm(verb) => verb.run(&context),
             Verb::Prune(verb) => verb.run(&context),
@@ -160,6 +166,7 @@ impl Cli {
             Verb::Sync(verb) => verb.run(&context),
             Verb::Loader(verb) => verb.run(&context),
             Verb::Enter(verb) => verb.run(),
+            Verb::Thaw(verb) => verb.run(),
         };
         // Whatever became of it: a load that failed leaves most to delete.
         let sweeping = sweeping.map(|sweeping| if done.is_ok() { sweeping } else { sweeping.unsaid() });
@@ -171,7 +178,7 @@ impl Cli {
 impl Verb {
     /// Whether only this program itself starts it; what it goes by it is told.
     fn is_ours(&self) -> bool {
-        matches!(self, Self::Sweep(_) | Self::Sync(_) | Self::Loader(_) | Self::Enter(_))
+        matches!(self, Self::Sweep(_) | Self::Sync(_) | Self::Thaw(_) | Self::Loader(_) | Self::Enter(_))
     }
 
     /// Puts what is configured below what was typed.
@@ -184,6 +191,8 @@ impl Verb {
             Self::Save(verb) => verb.configure(config),
             Self::Export(_)
             | Self::Umount(_)
+            | Self::Commit(_)
+            | Self::Thaw(_)
             | Self::Images(_)
             | Self::Layers(_)
             | Self::Mounts(_)
@@ -215,7 +224,11 @@ impl Verb {
     /// How what this verb left is deleted; `None` where it changes nothing.
     fn sweeping(&self) -> Option<Sweeping> {
         match self {
-            Self::Mount(_) | Self::Umount(_) | Self::Tag(_) | Self::Probe(_) => Some(Sweeping::Silently),
+            Self::Mount(_)
+            | Self::Umount(_)
+            | Self::Tag(_)
+            | Self::Probe(_)
+            | Self::Commit(_) => Some(Sweeping::Silently),
             Self::Load(_) => Some(Sweeping::Confined),
             Self::Check(verb) => Some(if verb.confines() { Sweeping::Confined } else { Sweeping::Silently }),
             Self::Rm(verb) => Some(Sweeping::asked(verb.wait)),
@@ -231,6 +244,7 @@ impl Verb {
             | Self::Blame(_)
             | Self::Bisect(_)
             | Self::Enter(_)
+            | Self::Thaw(_)
             | Self::Ls(_)
             | Self::Cat(_)
             | Self::Cp(_)

@@ -74,6 +74,7 @@ pub(super) fn before(verb: &Verb, context: &Context) -> Result<(), Fault> {
         Verb::Mount(_)
         | Verb::Cp(_)
         | Verb::Load(_)
+        | Verb::Commit(_)
         | Verb::Tag(_)
         | Verb::Rm(_)
         | Verb::Prune(_)
@@ -102,6 +103,7 @@ pub(super) fn before(verb: &Verb, context: &Context) -> Result<(), Fault> {
         | Verb::Manuals(_)
         | Verb::Sweep(_)
         | Verb::Sync(_)
+        | Verb::Thaw(_)
         | Verb::Loader(_)
         | Verb::Enter(_) => Ok(()),
     }

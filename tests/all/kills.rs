@@ -170,3 +170,13 @@ fn probe() {
     // Of its thousands of calls nearly all try what the kernel can do.
     survives_some(&cases::PROBE, SAMPLE);
 }
+
+#[test]
+fn commit() {
+    survives(&cases::COMMIT);
+}
+
+#[test]
+fn commit_of_a_mounted_container() {
+    survives(&cases::COMMIT_OF_A_MOUNTED_CONTAINER);
+}

@@ -31,6 +31,12 @@ mod stores; // several stores, and whose a mount is
 mod store; // the overlay2 tree, layers that are shared, names
 mod store_races; // killed commands, commands at once
 
+// What is made of it.
+mod commit; // a container's changes become a layer
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+mod commit_frozen; // nobody writes meanwhile
+mod commit_shared; // contents that are not written again
+
 // What is mounted.
 mod mounts; // containers and targets
 mod mounts_again; // containers that come back, and who still uses them

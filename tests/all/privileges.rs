@@ -40,6 +40,7 @@ const NEEDS: &[(&str, &str, &str)] = &[
     ("save web -o here", "save", "CAP_DAC_OVERRIDE"),
     ("export web -o here", "export", LOOK),
     ("export web -o here --format dir", "export", ALL),
+    ("commit box new", "commit", ALL),
     ("df --containers", "count what containers have changed", "CAP_DAC_OVERRIDE"),
 ];
 
@@ -178,6 +179,7 @@ fn those_capabilities_are_enough() {
         ("check --deep", ALL),
         ("plan web root", "CAP_SYS_ADMIN"),
         ("mount --name second web.tar root", ALL),
+        ("commit second new", ALL),
         ("umount second", REMOVE),
         ("save web -o here", "CAP_DAC_OVERRIDE"),
         ("export box -o here.cpio", LOOK),
@@ -185,7 +187,7 @@ fn those_capabilities_are_enough() {
         ("df --containers", "CAP_DAC_OVERRIDE"),
         ("rm box", REMOVE),
         ("rm second", REMOVE),
-        ("rm web", REMOVE),
+        ("rm web new", REMOVE),
         ("prune", REMOVE),
     ] {
         run_by(&scene, &["setpriv", &only(needed)], words).succeeds();

@@ -30,6 +30,8 @@ pub(crate) struct Case {
     pub(crate) words: &'static str,
     /// What it gets through a pipe.
     pub(crate) piped: Option<&'static str>,
+    /// Whether it makes an image, which is to be the same each time.
+    pub(crate) dated: bool,
     /// What may be left besides the state before and the one after, as patterns of lines.
     pub(crate) between: &'static [&'static str],
     /// Whether it does several things, one after the other: if it fails, some may be done.
@@ -143,12 +145,20 @@ impl<'a> Stage<'a> {
 
     /// Runs the command.
     pub(crate) fn run(&self) -> Output {
-        self.scene.command(&self.words()).stdin(self.input()).output().expect("ovlctl starts")
+        self.command().stdin(self.input()).output().expect("ovlctl starts")
     }
 
     /// Runs the command, and asks at each of its calls what is to happen.
     pub(crate) fn traced(&self, at: &mut dyn FnMut(&Call) -> Happens) -> Output {
-        tracer::run(&self.scene.command(&self.words()), self.input(), &self.scene.path(""), at)
+        tracer::run(&self.command(), self.input(), &self.scene.path(""), at)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = self.scene.command(&self.words());
+        if self.case.dated {
+            command.env("SOURCE_DATE_EPOCH", "86400");
+        }
+        command
     }
 
     /// Counts the calls of the command that are of a kind.

@@ -8,6 +8,7 @@ const CASE: Case = Case {
     after: &[],
     words: "",
     piped: None,
+    dated: false,
     between: &[],
     halves: false,
     else_by: None,
@@ -91,6 +92,9 @@ pub(crate) const RM_IN_THE_BACKGROUND: Case = Case {
 pub(crate) const PRUNE: Case = Case { made_by: NAMELESS, words: "prune --wait", halves: true, ..CASE };
 pub(crate) const TAG: Case = Case { made_by: WEB, words: "tag web:1 web:2", ..CASE };
 pub(crate) const RECOVERY: Case = Case { made_by: CUT_OFF, words: "tag base:1 base:2", ..CASE };
+pub(crate) const COMMIT: Case =
+    Case { made_by: BOX, words: "commit box new:1", between: NAMELESS_IMAGE, dated: true, ..CASE };
+pub(crate) const COMMIT_OF_A_MOUNTED_CONTAINER: Case = Case { after: &["mount box root"], ..COMMIT };
 pub(crate) const CHECK_THAT_REPAIRS: Case =
     Case { made_by: DAMAGED, words: "check --deep --repair --from web.tar", heals: true, ..CASE };
 pub(crate) const CHECK_THAT_PROVES: Case = Case { made_by: WEB, words: "check --deep", ..CASE };

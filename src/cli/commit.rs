@@ -1,0 +1,171 @@
+//! `commit`: what a container has changed becomes a layer, and with it an image.
+
+use clap::Args;
+
+use super::diff::container_views;
+use super::fault::{self, Cause, Fault};
+use super::sync::Syncing;
+use super::{Context, permit, print, waiting};
+use crate::archive::name;
+use crate::layer::changes::to_layer;
+use crate::layer::pack::LeftOut;
+use crate::layer::view::{Pool, View};
+use crate::mount::container::{self, Frozen};
+use crate::store::commit::{Source, created};
+use crate::store::config::{Entry, Instruction};
+use crate::store::record::{ContainerRecord, ImageRecord};
+use crate::store::{self, Change};
+use crate::sys::background;
+use crate::sys::caps::TO_EXTRACT;
+use crate::sys::lock::Share;
+
+/// What the process is called that thaws a container.
+const PROCESS: &str = "ovlctl";
+
+/// Make an image of a container
+///
+/// It has the layers that the container stands on, and one more of what `ovlctl diff` tells. On xfs and btrfs the contents of
+/// files are shared with the container, not copied. A container that has changed nothing gives an image with no layer
+/// more. A mounted container is read-only meanwhile, so that the image is of one moment.
+///
+/// The same changes make the same layer: files keep their times, or get SOURCE_DATE_EPOCH where theirs is later, and then
+/// the image is the same, too.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl commit node-20-slim node:mine -m 'with curl'
+  ovlctl commit web web:2 --change 'CMD [\"serve\"]' --change 'ENV PATH=/opt/bin:$PATH'")]
+pub(super) struct Commit {
+    /// Its name or id
+    #[arg(value_name = "CONTAINER")]
+    container: String,
+    /// The image's name; it has none where nothing is said
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// What changed, for the image's history
+    #[arg(short, long, value_name = "TEXT")]
+    message: Option<String>,
+    /// Who made it
+    #[arg(short, long, value_name = "NAME")]
+    author: Option<String>,
+    /// An instruction of a Dockerfile for the image's config: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    change: Vec<Instruction>,
+    /// Commit what is there at each moment, while others write to it
+    #[arg(long)]
+    live: bool,
+    #[command(flatten)]
+    pub(super) date: Date,
+    #[command(flatten)]
+    sync: Syncing,
+}
+
+/// When an image is made.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Date {
+    /// When the image is made, and the latest time of a file in its layer, in seconds since 1970: the same image each time
+    #[arg(long, env = "SOURCE_DATE_EPOCH", value_name = "SECONDS", hide_env_values = true)]
+    source_date_epoch: Option<u32>,
+}
+
+impl Date {
+    /// Returns it in seconds since the epoch.
+    pub(super) fn seconds(self) -> Option<i64> {
+        self.source_date_epoch.map(i64::from)
+    }
+}
+
+impl Commit {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+        permit("commit", TO_EXTRACT)?;
+        let names = named(self.name.as_deref())?;
+        let failed = |cause| Fault::new("commit", format!("'{}'", self.container), cause);
+        let made = self.commit(context, &names).map_err(failed)?;
+        made.tell()?;
+        self.sync.run(context)
+    }
+
+    fn commit(&self, context: &Context, names: &[String]) -> Result<Made, Cause> {
+        let store = context.open_store()?;
+        if store.container(&self.container)?.is_none() {
+            return Err(match store.image(&self.container) {
+                Ok(_) => Cause::Usage(format!("'{}' is an image, and no container", self.container)),
+                Err(_) => store.no_container(&self.container).into(),
+            });
+        }
+        let change = store.change(Share::Shared, &mut waiting())?;
+        let (container, _own) = change.hold_container(&self.container, &mut waiting())?;
+        let base = container::image_of(&store, &container)?;
+        let mut config = store.config_of(&base)?;
+        let created_by = config.command();
+        config.change(&self.change).map_err(|e| Cause::Usage(e.to_string()))?;
+
+        let frozen = self.freeze(&change, &container)?;
+        let mut pool = Pool::default();
+        let (new, old) = container_views(&store, &container.name, &mut pool)?;
+        let (new, old) = (View::new(&pool, new), View::new(&pool, old));
+        let changed = to_layer(&new, &old).map_err(store::Error::from)?;
+        let source = Source { changes: &changed, view: &new, latest: self.date.seconds() };
+        let added = match changed.is_empty() {
+            true => None,
+            false => Some(change.add_layer(&base, &source, &mut waiting())?),
+        };
+        frozen.map_or(Ok(()), Frozen::thaw)?;
+
+        let (mut layers, mut left_out, mut new_layers) = (base.layers.clone(), Vec::new(), 0);
+        let empty_layer = added.is_none();
+        if let Some(added) = added {
+            config.layer(added.layer.diff_id);
+            layers.push(added.layer);
+            (left_out, new_layers) = (added.left_out, usize::from(added.is_new));
+        }
+        let author = self.author.clone();
+        author.iter().for_each(|author| config.author(author));
+        let created = created(self.date.seconds());
+        let entry = Entry { created, author, created_by, comment: self.message.clone(), empty_layer };
+        config.step(&entry);
+        let image = change.make_image(&base, layers, config, &entry.created, names)?;
+        Ok(Made { image, name: names.first().cloned(), new_layers, left_out })
+    }
+
+    /// Sees to it that nobody changes the container meanwhile.
+    fn freeze(&self, change: &Change<'_>, container: &ContainerRecord) -> Result<Option<Frozen>, Cause> {
+        if self.live {
+            return Ok(None);
+        }
+        let frozen = container::freeze(change.store(), container, |root| {
+            background::watch(PROCESS, &["thaw".as_ref()], root)
+        });
+        Ok(frozen?)
+    }
+}
+
+/// An image that was made here.
+pub(super) struct Made {
+    pub(super) image: ImageRecord,
+    pub(super) name: Option<String>,
+    pub(super) new_layers: usize,
+    pub(super) left_out: LeftOut,
+}
+
+impl Made {
+    /// Prints its id, and says what it is.
+    pub(super) fn tell(&self) -> Result<(), Fault> {
+        for (path, why) in &self.left_out {
+            fault::warn(&format!("/{} left out: {why}", print::name(path)));
+        }
+        print::line(&self.image.id.to_string())?;
+        let name = self.name.clone().unwrap_or_else(|| self.image.id.short());
+        let layers = self.image.layers.len();
+        let s = if layers == 1 { "" } else { "s" };
+        let size = print::size(self.image.size());
+        fault::say(&format!("{name}: {layers} layer{s}, {} new, {size}", self.new_layers));
+        Ok(())
+    }
+}
+
+/// Reads a name that an image is to have.
+pub(super) fn named(name: Option<&str>) -> Result<Vec<String>, Fault> {
+    let normal = |name| name::normal(name).map_err(|e| Fault::usage(e.to_string()));
+    name.into_iter().map(normal).collect()
+}

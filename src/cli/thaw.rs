@@ -1,0 +1,24 @@
+//! `thaw`: what makes a container writable again that a command has frozen, when that command ends.
+
+use clap::Args;
+
+use super::fault::Fault;
+use crate::store;
+use crate::sys::background;
+use crate::sys::mount::set_read_only;
+
+/// What the process is called.
+const NAME: &str = "ovlctl";
+
+/// Wait for the end of standard input; then make the overlay writable whose root is standard output
+#[derive(Debug, Args)]
+pub(super) struct Thaw {}
+
+impl Thaw {
+    pub(super) fn run(&self) -> Result<(), Fault> {
+        // Where its end cannot be waited for there is nobody to wait for.
+        let _ = background::stand_watch(NAME);
+        set_read_only(std::io::stdout(), false)
+            .map_err(|e| Fault::new("thaw", "the container", store::Error::Call(e)))
+    }
+}

@@ -1,0 +1,83 @@
+//! Contents of a container's files are shared with its image's new layer, where the filesystem can.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::{Scene, image, layer, needs};
+
+fn host(command: &mut Command) -> String {
+    let output = command.output().expect("it starts");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A store on a filesystem of its own, with a container that has files of all sizes.
+fn scene_on(mkfs: &[&str]) -> Scene {
+    let scene = Scene::new();
+    let file = scene.path("disk.img");
+    File::create(&file).expect("it works").set_len(320 << 20).expect("it works");
+    host(Command::new(mkfs[0]).args(&mkfs[1..]).arg(&file));
+    let store = scene.mkdir("store");
+    host(Command::new("mount").arg("-o").arg("loop").arg(&file).arg(&store));
+    scene.mkdir("root");
+    scene.mkdir("again");
+    scene.save("web.tar", &image("web:1").layer(&layer().file("a", "1")));
+    scene.run("mount --name box web.tar root").succeeds();
+    for (name, size) in [("small", 10), ("odd", 100_001), ("large", 40 << 20)] {
+        let bytes: Vec<u8> = (0..size).map(|at: u32| (at / 251).to_le_bytes()[0]).collect();
+        fs::write(scene.path("root").join(name), bytes).expect("it works");
+    }
+    fs::set_permissions(scene.path("root/odd"), std::os::unix::fs::PermissionsExt::from_mode(0o4711))
+        .expect("it works");
+    scene
+}
+
+fn upper(scene: &Scene, name: &str) -> PathBuf {
+    let inspected = scene.run(&format!("inspect {name}")).succeeds().json();
+    inspected[0]["GraphDriver"]["Data"]["UpperDir"]
+        .as_str()
+        .expect("it works")
+        .replace("[STORE]", scene.store().to_str().expect("it works"))
+        .into()
+}
+
+/// Whether all of a file lies where another one does, too (FIEMAP_EXTENT_SHARED).
+fn is_shared(file: &Path) -> bool {
+    let told = host(Command::new("filefrag").arg("-v").arg(file));
+    let extents: Vec<&str> =
+        told.lines().filter(|line| line.trim_start().starts_with(|c: char| c.is_ascii_digit())).collect();
+    assert!(!extents.is_empty(), "{told}");
+    extents.iter().all(|extent| extent.contains("shared"))
+}
+
+fn contents_are_shared(mkfs: &[&str]) {
+    if !needs::tool(mkfs[0]) || !needs::tool("filefrag") {
+        return;
+    }
+    let scene = scene_on(mkfs);
+    scene.run("commit box web:2").succeeds();
+    let (layer, own) = (upper(&scene, "web:2"), upper(&scene, "box"));
+    for name in ["odd", "large"] {
+        assert!(is_shared(&layer.join(name)), "{name}");
+        let [kept, own] = [&layer, &own].map(|dir| fs::metadata(dir.join(name)).expect("it works"));
+        assert_ne!(kept.ino(), own.ino(), "{name}");
+    }
+    assert!(!is_shared(&layer.join("small")));
+    scene.run("mount --read-only web:2 again").succeeds();
+    assert_eq!(scene.tree("again"), scene.tree("root"));
+    // What the container writes from now on is its own.
+    fs::write(scene.path("root/large"), "other").expect("it works");
+    scene.run("check --deep").succeeds();
+}
+
+#[test]
+fn on_xfs() {
+    contents_are_shared(&["mkfs.xfs", "-q"]);
+}
+
+#[test]
+fn on_btrfs() {
+    contents_are_shared(&["mkfs.btrfs", "-q"]);
+}
