@@ -32,6 +32,7 @@ mod print;
 mod probe;
 mod remove;
 mod save;
+mod squash;
 mod sweep;
 mod sync;
 mod thaw;
@@ -85,6 +86,7 @@ enum Verb {
     Cat(ls::Cat),
     Cp(cp::Cp),
     Commit(commit::Commit),
+    Squash(squash::Squash),
     Tag(remove::Tag),
     Rm(remove::Rm),
     Prune(remove::Prune),
@@ -150,6 +152,7 @@ impl Cli {
             Verb::Cat(verb) => verb.run(&context),
             Verb::Cp(verb) => verb.run(&context),
             Verb::Commit(verb) => verb.run(&context),
+            Verb::Squash(verb) => verb.run(&context),
             Verb::Tag(verb) => verb.run(&context),
             Verb::Rm(verb) => verb.run(&context),
             Verb::Prune(verb) => verb.run(&context),
@@ -192,6 +195,7 @@ impl Verb {
             Self::Export(_)
             | Self::Umount(_)
             | Self::Commit(_)
+            | Self::Squash(_)
             | Self::Thaw(_)
             | Self::Images(_)
             | Self::Layers(_)
@@ -228,7 +232,8 @@ impl Verb {
             | Self::Umount(_)
             | Self::Tag(_)
             | Self::Probe(_)
-            | Self::Commit(_) => Some(Sweeping::Silently),
+            | Self::Commit(_)
+            | Self::Squash(_) => Some(Sweeping::Silently),
             Self::Load(_) => Some(Sweeping::Confined),
             Self::Check(verb) => Some(if verb.confines() { Sweeping::Confined } else { Sweeping::Silently }),
             Self::Rm(verb) => Some(Sweeping::asked(verb.wait)),

@@ -75,6 +75,7 @@ pub(super) fn before(verb: &Verb, context: &Context) -> Result<(), Fault> {
         | Verb::Cp(_)
         | Verb::Load(_)
         | Verb::Commit(_)
+        | Verb::Squash(_)
         | Verb::Tag(_)
         | Verb::Rm(_)
         | Verb::Prune(_)

@@ -70,6 +70,8 @@ fn contents_are_shared(mkfs: &[&str]) {
     // What the container writes from now on is its own.
     fs::write(scene.path("root/large"), "other").expect("it works");
     scene.run("check --deep").succeeds();
+    scene.run("squash web:2 flat").succeeds();
+    assert!(is_shared(&upper(&scene, "flat").join("large")));
 }
 
 #[test]

@@ -270,6 +270,11 @@ fn commit_of_a_mounted_container() {
     fails(&cases::COMMIT_OF_A_MOUNTED_CONTAINER, Errno::EIO, is_of_files);
 }
 
+#[test]
+fn squash() {
+    fails(&cases::SQUASH, Errno::EIO, is_of_files);
+}
+
 /// The verbs that do most.
 const SOME: [&Case; 2] = [&cases::MOUNT_OF_AN_ARCHIVE, &cases::RM_OF_AN_IMAGE];
 

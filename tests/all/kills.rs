@@ -180,3 +180,8 @@ fn commit() {
 fn commit_of_a_mounted_container() {
     survives(&cases::COMMIT_OF_A_MOUNTED_CONTAINER);
 }
+
+#[test]
+fn squash() {
+    survives(&cases::SQUASH);
+}

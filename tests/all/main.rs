@@ -36,6 +36,7 @@ mod commit; // a container's changes become a layer
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 mod commit_frozen; // nobody writes meanwhile
 mod commit_shared; // contents that are not written again
+mod squash; // several layers become one
 
 // What is mounted.
 mod mounts; // containers and targets

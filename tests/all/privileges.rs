@@ -41,6 +41,7 @@ const NEEDS: &[(&str, &str, &str)] = &[
     ("export web -o here", "export", LOOK),
     ("export web -o here --format dir", "export", ALL),
     ("commit box new", "commit", ALL),
+    ("squash web new", "squash", ALL),
     ("df --containers", "count what containers have changed", "CAP_DAC_OVERRIDE"),
 ];
 

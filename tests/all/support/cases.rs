@@ -95,6 +95,8 @@ pub(crate) const RECOVERY: Case = Case { made_by: CUT_OFF, words: "tag base:1 ba
 pub(crate) const COMMIT: Case =
     Case { made_by: BOX, words: "commit box new:1", between: NAMELESS_IMAGE, dated: true, ..CASE };
 pub(crate) const COMMIT_OF_A_MOUNTED_CONTAINER: Case = Case { after: &["mount box root"], ..COMMIT };
+pub(crate) const SQUASH: Case =
+    Case { made_by: WEB, words: "squash web:1 new:1", between: NAMELESS_IMAGE, dated: true, ..CASE };
 pub(crate) const CHECK_THAT_REPAIRS: Case =
     Case { made_by: DAMAGED, words: "check --deep --repair --from web.tar", heals: true, ..CASE };
 pub(crate) const CHECK_THAT_PROVES: Case = Case { made_by: WEB, words: "check --deep", ..CASE };
