@@ -16,7 +16,10 @@ use crate::sys::caps::Need;
 use crate::sys::chain;
 use crate::{archive, layer, mount, store};
 
-use hint::{of_archive as archive_hint, of_config as config_hint, of_store as store_hint};
+use hint::{
+    of_archive as archive_hint, of_config as config_hint, of_container as container_hint,
+    of_store as store_hint,
+};
 pub(super) use progress::Progress;
 
 /// The exit codes, as `--help` tells them.
@@ -309,24 +312,7 @@ impl Cause {
             Self::Archive(error) => archive_hint(error),
             Self::Store(error) => store_hint(error),
             Self::Mount(error) => error.hint(),
-            Self::Container(mount::container::Error::ImageGone(_)) => {
-                Some("load it again; the container's changes are kept".to_owned())
-            }
-            Self::Container(mount::container::Error::Written(_)) => {
-                Some("end that first; --live takes what is there at each moment".to_owned())
-            }
-            Self::Container(mount::container::Error::Thaw(_)) => {
-                Some("unmount it and mount it again".to_owned())
-            }
-            Self::Container(mount::container::Error::Mounted(target)) => {
-                Some(format!("ovlctl umount {}", target.display()))
-            }
-            Self::Container(mount::container::Error::Directory { path, source })
-                if source.kind() == io::ErrorKind::NotFound =>
-            {
-                Some(format!("mkdir -p {}", path.display()))
-            }
-            Self::Container(_) => None,
+            Self::Container(error) => container_hint(error),
         }
     }
 }

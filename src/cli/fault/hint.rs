@@ -1,7 +1,10 @@
 //! What to do about an error of an archive's or the store's.
 
 use crate::cli::config;
+use std::io::ErrorKind;
+
 use crate::limits::Exceeded;
+use crate::mount::container;
 use crate::store::record::Unreadable;
 use crate::{archive, layer, store};
 
@@ -76,5 +79,29 @@ pub(super) fn of_store(error: &store::Error) -> Option<String> {
         | store::Error::Thread(_)
         | store::Error::Pack(_)
         | store::Error::Root { .. } => None,
+    }
+}
+
+/// Says what to do about a container.
+pub(super) fn of_container(error: &container::Error) -> Option<String> {
+    match error {
+        container::Error::ImageGone(_) => Some("load it again; the container's changes are kept".to_owned()),
+        container::Error::Written(_) => {
+            Some("end that first; --live takes what is there at each moment".to_owned())
+        }
+        container::Error::Thaw(_) => Some("unmount it and mount it again".to_owned()),
+        container::Error::Mounted(target) => Some(format!("ovlctl umount {}", target.display())),
+        container::Error::Directory { path, source } if source.kind() == ErrorKind::NotFound => {
+            Some(format!("mkdir -p {}", path.display()))
+        }
+        container::Error::Store(_)
+        | container::Error::Mount(_)
+        | container::Error::MountedElsewhere
+        | container::Error::Covered(_)
+        | container::Error::Watcher(_)
+        | container::Error::InStore(_)
+        | container::Error::Directory { .. }
+        | container::Error::Option(_)
+        | container::Error::Table(_) => None,
     }
 }
