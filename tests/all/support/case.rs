@@ -30,8 +30,6 @@ pub(crate) struct Case {
     pub(crate) words: &'static str,
     /// What it gets through a pipe.
     pub(crate) piped: Option<&'static str>,
-    /// Whether it makes an image, which is to be the same each time.
-    pub(crate) dated: bool,
     /// What may be left besides the state before and the one after, as patterns of lines.
     pub(crate) between: &'static [&'static str],
     /// Whether it does several things, one after the other: if it fails, some may be done.
@@ -155,9 +153,8 @@ impl<'a> Stage<'a> {
 
     fn command(&self) -> Command {
         let mut command = self.scene.command(&self.words());
-        if self.case.dated {
-            command.env("SOURCE_DATE_EPOCH", "86400");
-        }
+        // The image that it makes, if it does, is the same each time.
+        command.env("SOURCE_DATE_EPOCH", "86400");
         command
     }
 

@@ -8,7 +8,6 @@ const CASE: Case = Case {
     after: &[],
     words: "",
     piped: None,
-    dated: false,
     between: &[],
     halves: false,
     else_by: None,
@@ -93,10 +92,10 @@ pub(crate) const PRUNE: Case = Case { made_by: NAMELESS, words: "prune --wait", 
 pub(crate) const TAG: Case = Case { made_by: WEB, words: "tag web:1 web:2", ..CASE };
 pub(crate) const RECOVERY: Case = Case { made_by: CUT_OFF, words: "tag base:1 base:2", ..CASE };
 pub(crate) const COMMIT: Case =
-    Case { made_by: BOX, words: "commit box new:1", between: NAMELESS_IMAGE, dated: true, ..CASE };
+    Case { made_by: BOX, words: "commit box new:1", between: NAMELESS_IMAGE, ..CASE };
 pub(crate) const COMMIT_OF_A_MOUNTED_CONTAINER: Case = Case { after: &["mount box root"], ..COMMIT };
 pub(crate) const SQUASH: Case =
-    Case { made_by: WEB, words: "squash web:1 new:1", between: NAMELESS_IMAGE, dated: true, ..CASE };
+    Case { made_by: WEB, words: "squash web:1 new:1", between: NAMELESS_IMAGE, ..CASE };
 pub(crate) const CHECK_THAT_REPAIRS: Case =
     Case { made_by: DAMAGED, words: "check --deep --repair --from web.tar", heals: true, ..CASE };
 pub(crate) const CHECK_THAT_PROVES: Case = Case { made_by: WEB, words: "check --deep", ..CASE };
