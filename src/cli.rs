@@ -17,6 +17,7 @@ mod export;
 mod fault;
 mod history;
 mod images;
+mod init;
 mod inode;
 mod inspect;
 mod limit;
@@ -31,10 +32,12 @@ mod place;
 mod print;
 mod probe;
 mod remove;
+mod run;
 mod save;
 mod squash;
 mod sweep;
 mod sync;
+mod task;
 mod thaw;
 mod tree;
 mod umount;
@@ -81,6 +84,7 @@ enum Verb {
     History(history::History),
     Tree(tree::Tree),
     Blame(blame::Blame),
+    Run(run::Run),
     Bisect(bisect::Bisect),
     Ls(ls::Ls),
     Cat(ls::Cat),
@@ -111,6 +115,8 @@ enum Verb {
     Loader(loader::Loader),
     #[command(hide = true)]
     Enter(enter::Enter),
+    #[command(hide = true)]
+    Init(init::Init),
 }
 
 /// Runs the command line of this process.
@@ -127,10 +133,10 @@ pub fn main() -> ExitCode {
 
 impl Cli {
     fn run(mut self, config: Config) -> Result<(), Fault> {
-        crate::sys::raise_file_limit();
+        let files = crate::sys::raise_file_limit();
         crate::sys::outlive_size_limit();
         self.verb.configure(&config);
-        let context = Context { root: config.root().to_owned(), config };
+        let context = Context { root: config.root().to_owned(), config, files };
         sync::before(&self.verb, &context)?;
         let sweeping = self.verb.sweeping();
         sweeping.iter().for_each(|sweeping| sweeping.prepare(&context));
@@ -147,6 +153,7 @@ impl Cli {
             Verb::History(verb) => verb.run(&context),
             Verb::Tree(verb) => verb.run(&context),
             Verb::Blame(verb) => verb.run(&context),
+            Verb::Run(verb) => verb.run(&context),
             Verb::Bisect(verb) => verb.run(&context),
             Verb::Ls(verb) => verb.run(&context),
             Verb::Cat(verb) => verb.run(&context),
@@ -170,6 +177,7 @@ impl Cli {
             Verb::Loader(verb) => verb.run(&context),
             Verb::Enter(verb) => verb.run(),
             Verb::Thaw(verb) => verb.run(),
+            Verb::Init(verb) => verb.run(),
         };
         // Whatever became of it: a load that failed leaves most to delete.
         let sweeping = sweeping.map(|sweeping| if done.is_ok() { sweeping } else { sweeping.unsaid() });
@@ -181,7 +189,10 @@ impl Cli {
 impl Verb {
     /// Whether only this program itself starts it; what it goes by it is told.
     fn is_ours(&self) -> bool {
-        matches!(self, Self::Sweep(_) | Self::Sync(_) | Self::Thaw(_) | Self::Loader(_) | Self::Enter(_))
+        matches!(
+            self,
+            Self::Sweep(_) | Self::Sync(_) | Self::Thaw(_) | Self::Loader(_) | Self::Enter(_) | Self::Init(_)
+        )
     }
 
     /// Puts what is configured below what was typed.
@@ -192,6 +203,7 @@ impl Verb {
             Self::Load(verb) => verb.configure(config),
             Self::Check(verb) => verb.configure(config),
             Self::Save(verb) => verb.configure(config),
+            Self::Run(verb) => verb.configure(config),
             Self::Export(_)
             | Self::Umount(_)
             | Self::Commit(_)
@@ -221,7 +233,8 @@ impl Verb {
             | Self::Sweep(_)
             | Self::Sync(_)
             | Self::Loader(_)
-            | Self::Enter(_) => {}
+            | Self::Enter(_)
+            | Self::Init(_) => {}
         }
     }
 
@@ -229,6 +242,7 @@ impl Verb {
     fn sweeping(&self) -> Option<Sweeping> {
         match self {
             Self::Mount(_)
+            | Self::Run(_)
             | Self::Umount(_)
             | Self::Tag(_)
             | Self::Probe(_)
@@ -250,6 +264,7 @@ impl Verb {
             | Self::Bisect(_)
             | Self::Enter(_)
             | Self::Thaw(_)
+            | Self::Init(_)
             | Self::Ls(_)
             | Self::Cat(_)
             | Self::Cp(_)
@@ -271,6 +286,8 @@ impl Verb {
 struct Context {
     root: PathBuf,
     config: Config,
+    /// How many files those may hold open that this process was started by; `None` where there is no limit.
+    files: Option<u64>,
 }
 
 impl Context {

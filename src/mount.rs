@@ -18,6 +18,7 @@ pub mod holders;
 pub mod table;
 pub mod unmount;
 
+pub mod accounts;
 pub mod room;
 
 pub mod error;

@@ -40,6 +40,7 @@ pub mod images;
 pub mod layers;
 pub mod layout;
 pub mod load;
+mod points;
 pub mod prune;
 pub mod record;
 pub mod recover;

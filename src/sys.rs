@@ -9,6 +9,7 @@ pub mod confine;
 pub mod copy;
 pub mod dir;
 pub mod filesystem;
+pub mod furnish;
 pub mod interrupt;
 pub mod kmsg;
 pub mod lock;
@@ -17,6 +18,8 @@ pub mod namespace;
 pub mod new_file;
 pub mod probe;
 pub mod script;
+pub mod signal;
+pub mod terminal;
 pub mod tree;
 
 use std::ffi::{CString, OsStr};
@@ -81,13 +84,36 @@ impl From<CallFailed> for io::Error {
     }
 }
 
-/// Lets this process hold as many files open as it may: an image of 500 layers takes as many.
-pub fn raise_file_limit() {
+/// Lets this process hold as many files open as it may: an image of 500 layers takes as many. Returns how many it could
+/// before; `None` where there was no limit.
+pub fn raise_file_limit() -> Option<u64> {
+    use rustix::process::{Resource, getrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    set_file_limit(limit.maximum);
+    limit.current
+}
+
+/// Sets how many files this process, and those that it starts, may hold open.
+pub fn set_file_limit(current: Option<u64>) {
     use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
+    let limit = getrlimit(Resource::Nofile);
     // Where that is refused, the call that has too many files open says so.
-    let _ = setrlimit(Resource::Nofile, limit);
+    let _ = setrlimit(Resource::Nofile, rustix::process::Rlimit { current, ..limit });
+}
+
+/// O_NONBLOCK, for the standard library's way to open files.
+pub const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+
+/// Makes a pipe with a name, for root alone.
+pub fn make_fifo(path: &std::path::Path) -> Result<(), CallFailed> {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
+        .map_err(|e| CallFailed::new(format!("mknod({path:?}, S_IFIFO)"), e))
+}
+
+/// Sets the mode bits that are cleared from what this process, and those that it starts, create.
+pub fn set_umask(mask: u32) {
+    let _ = rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
 }
 
 /// Returns what tells this boot of the machine from all others (random(4)). Containers have that of their host.

@@ -4,20 +4,21 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
 
 use clap::Args;
 use serde::Serialize;
-use serde_json::Value;
 
-use super::enter::NOT_TRIED;
 use super::fault::{self, Cause, Fault};
 use super::history::brief;
 use super::place::LookFault;
 use super::print::{self, Column, Listing};
+use super::task::{Asked, Bytes, NOT_TRIED, Task};
 use super::{Context, permit};
 use crate::digest::Digest;
 use crate::mount::container;
+use crate::mount::room::Room;
 use crate::store::Store;
 use crate::store::record::ImageRecord;
 use crate::sys::caps::TO_LOOK;
@@ -79,7 +80,7 @@ impl Bisect {
     fn bisect(&self, context: &Context) -> Result<FoundRow, Cause> {
         let store = context.open_store()?;
         let image = store.image(&self.image)?.record;
-        let environment = environment(&store, &image)?;
+        let environment = Asked::of(&store, &image)?.environment();
         let count = image.layers.len();
         let mut outcomes = vec![String::new(); count + 1];
         let first = first_failing(count, |nr| {
@@ -115,39 +116,29 @@ impl Bisect {
         store: &Store,
         image: &ImageRecord,
         nr: usize,
-        environment: &[String],
+        environment: &[(Bytes, Bytes)],
     ) -> Result<ExitStatus, Cause> {
         let network = if self.net { Network::Host } else { Network::None };
         let image = image.clone().up_to(Some(nr));
-        let status = container::within_image(store, &image, network, |root| {
-            let mut command = Command::new("/proc/self/exe");
-            command.arg("enter").arg(root).env_clear();
-            environment.iter().for_each(|variable| {
-                command.arg("--env").arg(variable);
-            });
-            if !self.verbose {
-                command.arg("--silent");
-            }
+        let task = Task {
+            command: self.command.iter().map(|word| Path::new(word).into()).collect(),
+            environment: environment.to_vec(),
+            silent: !self.verbose,
+            shut_in: true,
+            ..Task::default()
+        };
+        let start = |room: &Room| {
+            task.write(room)?;
             // Standard output is for what was found.
             let out = io::stderr().as_fd().try_clone_to_owned()?;
-            command.arg("--").args(&self.command).stdin(Stdio::null()).stdout(out).status()
-        })?;
+            room.command("enter").stdin(Stdio::null()).stdout(out).spawn()
+        };
+        let status = container::within_image(store, &image, network, start, |mut child| child.wait())?;
         if status.code() == Some(NOT_TRIED.into()) {
             return Err(Cause::Lacking(format!("the command could not be tried with layer {nr}")));
         }
         Ok(status)
     }
-}
-
-/// Returns the environment that an image asks for, with a path to find commands by.
-fn environment(store: &Store, image: &ImageRecord) -> Result<Vec<String>, Cause> {
-    let config: Value = serde_json::from_slice(&store.image_config(&image.id)?).unwrap_or_default();
-    let asked = config["config"]["Env"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut all: Vec<String> = asked.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect();
-    if !all.iter().any(|variable| variable.starts_with("PATH=")) {
-        all.push("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
-    }
-    Ok(all)
 }
 
 fn outcome(status: ExitStatus) -> String {

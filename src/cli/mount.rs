@@ -95,10 +95,40 @@ fn methods() -> impl TypedValueParser<Value = Method> {
 }
 
 /// What is to be mounted.
-enum Source {
+pub(super) enum Source {
     Container(ContainerRecord),
     Image(Image),
     Archive(PathBuf),
+}
+
+impl Source {
+    /// Finds out what `source` means: names in the store come first. What is said of a `new` container means the image,
+    /// where both have the name.
+    pub(super) fn find(store: &Store, source: &Path, pick: &Pick, new: bool) -> Result<Self, Cause> {
+        let text = source.to_str().unwrap_or_default();
+        if is_path(source) || pick.chooses() {
+            return Ok(Self::Archive(source.to_owned()));
+        }
+        let container = store.container(text)?;
+        match (store.image(text), container) {
+            (Ok(image), Some(_)) if new => Ok(Self::Image(image)),
+            (_, Some(container)) => Ok(Self::Container(container)),
+            (Ok(image), None) => Ok(Self::Image(image)),
+            (Err(store::Error::NoImage { .. }), None)
+                if source.exists() || is_called_as_archives_are(source) =>
+            {
+                Ok(Self::Archive(source.to_owned()))
+            }
+            (Err(error), None) => Err(error.into()),
+        }
+    }
+}
+
+/// Loads the image of an archive, by a process that can do nothing else.
+pub(super) fn load(store: &Store, path: &Path, pick: &Pick) -> Result<Image, Cause> {
+    let Found { id, names } = loader::read(store, path, pick, Job::Load)?;
+    let record = store.image_record(&id)?.ok_or(Cause::Loader(loader::Error::NoAnswer))?;
+    Ok(Image { record, names })
 }
 
 impl Mount {
@@ -276,31 +306,13 @@ impl Arguments {
         Ok((container::mount_new(&change, &image, wishes, &how)?, image.record.id))
     }
 
-    /// Finds out what the source means: names in the store come first.
+    /// Finds out what the source means.
     fn find(&self, store: &Store, source: &Path) -> Result<Source, Cause> {
-        let text = source.to_str().unwrap_or_default();
-        if is_path(source) || self.pick.chooses() {
-            return Ok(Source::Archive(source.to_owned()));
-        }
-        let container = store.container(text)?;
-        match (store.image(text), container) {
-            // What is said of a new container means the image, where both have the name.
-            (Ok(image), Some(_)) if self.wants_a_new_container().is_some() => Ok(Source::Image(image)),
-            (_, Some(container)) => Ok(Source::Container(container)),
-            (Ok(image), None) => Ok(Source::Image(image)),
-            (Err(store::Error::NoImage { .. }), None)
-                if source.exists() || is_called_as_archives_are(source) =>
-            {
-                Ok(Source::Archive(source.to_owned()))
-            }
-            (Err(error), None) => Err(error.into()),
-        }
+        Source::find(store, source, &self.pick, self.wants_a_new_container().is_some())
     }
 
     fn load(&self, store: &Store, path: &Path) -> Result<Image, Cause> {
-        let Found { id, names } = loader::read(store, path, &self.pick, Job::Load)?;
-        let record = store.image_record(&id)?.ok_or(Cause::Loader(loader::Error::NoAnswer))?;
-        Ok(Image { record, names })
+        load(store, path, &self.pick)
     }
 
     fn up_to_layer(&self, image: Image) -> Result<Image, Cause> {

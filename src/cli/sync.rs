@@ -72,6 +72,7 @@ pub(super) fn before(verb: &Verb, context: &Context) -> Result<(), Fault> {
         Verb::Check(verb) if !verb.repair => recover(context).or(Ok(())),
         Verb::Prune(verb) if verb.dry_run => left_out(context),
         Verb::Mount(_)
+        | Verb::Run(_)
         | Verb::Cp(_)
         | Verb::Load(_)
         | Verb::Commit(_)
@@ -106,7 +107,8 @@ pub(super) fn before(verb: &Verb, context: &Context) -> Result<(), Fault> {
         | Verb::Sync(_)
         | Verb::Thaw(_)
         | Verb::Loader(_)
-        | Verb::Enter(_) => Ok(()),
+        | Verb::Enter(_)
+        | Verb::Init(_) => Ok(()),
     }
 }
 

@@ -8,12 +8,14 @@ mod freeze;
 mod live;
 mod mounted;
 mod open;
+mod run;
 
 pub use ended::{Unmounted, forget_ephemeral, refuse_image_in_use, remove, unmount};
 pub use freeze::{Frozen, freeze};
 pub use live::live_root;
 pub use mounted::{Mounted, all_mounts, find_mounts, mounted_ids, mounts};
 pub use open::{Opened, open_container, open_image, within_image};
+pub use run::Held;
 
 use std::fs::{self, DirBuilder};
 use std::io;

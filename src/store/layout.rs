@@ -148,6 +148,12 @@ impl Layout {
         self.root.join("empty")
     }
 
+    /// What a root in which something is run must have, be it as a mount point: a layer below all others.
+    #[must_use]
+    pub fn points(&self) -> PathBuf {
+        self.root.join("points")
+    }
+
     /// In which boot of the machine the store was made or recovered last.
     #[must_use]
     pub fn boot(&self) -> PathBuf {

@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
 /// This program, whatever became of its file meanwhile.
-const OURSELVES: &str = "/proc/self/exe";
+pub const OURSELVES: &str = "/proc/self/exe";
 
 /// By how much what goes on in the background makes way for others (nice(2)): it still gets on where nobody else works.
 const NICE: i32 = 10;
@@ -36,6 +36,9 @@ pub fn start(name: &str, arguments: &[&OsStr]) -> io::Result<()> {
 pub fn stand_back(name: &str) {
     close_others();
     call_it(name);
+    // A command that attends to another has blocked what would end this one.
+    super::signal::unblock_all();
+    super::outlive_size_limit();
     let _ = rustix::process::nice(NICE);
 }
 
@@ -122,7 +125,7 @@ fn call_it(name: &str) {
 }
 
 /// Closes what a shell had open too, as in `9>lock`: a lock there would be held on.
-fn close_others() {
+pub fn close_others() {
     let Ok(entries) = fs::read_dir("/proc/self/fd") else { return };
     let names: Vec<OsString> = entries.flatten().map(|entry| entry.file_name()).collect();
     let numbers = names.iter().filter_map(|name| name.to_str()?.parse::<i32>().ok());

@@ -1,6 +1,9 @@
 //! Capabilities: which are missing, and giving up the others.
 
 use caps::{CapSet, Capability, CapsHashSet};
+use rustix::io::Errno;
+
+use super::CallFailed;
 
 /// A capability that a verb needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +92,52 @@ pub fn drop_all_but(needs: &[Need]) {
     let _ = caps::set(None, CapSet::Inheritable, &empty);
     let _ =
         caps::set(None, CapSet::Effective, &kept).and_then(|()| caps::set(None, CapSet::Permitted, &kept));
+}
+
+/// What a container has by default (moby, oci/caps/defaults.go).
+const OF_CONTAINERS: [Capability; 14] = [
+    Capability::CAP_CHOWN,
+    Capability::CAP_DAC_OVERRIDE,
+    Capability::CAP_FSETID,
+    Capability::CAP_FOWNER,
+    Capability::CAP_MKNOD,
+    Capability::CAP_NET_RAW,
+    Capability::CAP_SETGID,
+    Capability::CAP_SETUID,
+    Capability::CAP_SETFCAP,
+    Capability::CAP_SETPCAP,
+    Capability::CAP_NET_BIND_SERVICE,
+    Capability::CAP_SYS_CHROOT,
+    Capability::CAP_KILL,
+    Capability::CAP_AUDIT_WRITE,
+];
+
+/// Leaves this process, and what it becomes by execve(2), what a container has by default.
+/// Errors are none to go on after: what is not dropped would be the strange program's.
+pub fn keep_those_of_containers() -> Result<(), CallFailed> {
+    let failed = |e: caps::errors::CapsError| CallFailed::new(format!("capset: {e}"), Errno::PERM);
+    let kept: CapsHashSet = OF_CONTAINERS.into_iter().collect();
+    let had = caps::read(None, CapSet::Bounding).map_err(failed)?;
+    for capability in had.difference(&kept) {
+        caps::drop(None, CapSet::Bounding, *capability).map_err(failed)?;
+    }
+    let permitted: CapsHashSet =
+        caps::read(None, CapSet::Permitted).map_err(failed)?.intersection(&kept).copied().collect();
+    caps::clear(None, CapSet::Ambient).map_err(failed)?;
+    caps::clear(None, CapSet::Inheritable).map_err(failed)?;
+    caps::set(None, CapSet::Effective, &permitted).map_err(failed)?;
+    caps::set(None, CapSet::Permitted, &permitted).map_err(failed)
+}
+
+/// Makes this process another user's, for good where that is not root.
+pub fn become_user(user: u32, group: u32, groups: &[u32]) -> Result<(), CallFailed> {
+    use nix::unistd::{self, Gid, Uid};
+    let failed = |call: &str, e: nix::errno::Errno| CallFailed::new(call, Errno::from_raw_os_error(e as i32));
+    let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+    let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
+    unistd::setgroups(&groups).map_err(|e| failed("setgroups", e))?;
+    unistd::setresgid(group, group, group).map_err(|e| failed("setresgid", e))?;
+    unistd::setresuid(user, user, user).map_err(|e| failed("setresuid", e))
 }
 
 #[cfg(test)]

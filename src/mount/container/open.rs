@@ -2,13 +2,14 @@
 
 use std::io;
 use std::path::Path;
+use std::process::Child;
 
 use super::live::{Live, live};
 use super::{Error, How, container_plan, image_of, image_plan, make_work};
 use crate::mount::options::Options;
 use crate::mount::perform::{Hidden, hidden};
 use crate::mount::plan::{Access, Plan};
-use crate::mount::room::{attached, within};
+use crate::mount::room::{Room, attached, within};
 use crate::store::record::ImageRecord;
 use crate::store::{Change, Own, Store};
 use crate::sys::dir::Dir;
@@ -71,12 +72,13 @@ pub fn open_container(
     Ok(Opened::Hidden(see(&plan)?, Some(own)))
 }
 
-/// Mounts an image in namespaces of a thread's own, with changes going to memory, and does something there.
+/// Mounts an image in namespaces of a thread's own, with changes going to memory, and starts something there.
 pub fn within_image<T: Send>(
     store: &Store,
     image: &ImageRecord,
     network: Network,
-    act: impl FnOnce(&Path) -> io::Result<T> + Send,
+    start: impl FnOnce(&Room) -> io::Result<Child> + Send,
+    attend: impl FnOnce(Child) -> io::Result<T> + Send,
 ) -> Result<T, Error> {
     let mut options = Options::default();
     options.add("nodev,nosuid")?;
@@ -84,7 +86,7 @@ pub fn within_image<T: Send>(
     let mut plan = image_plan(store, image, &how)?;
     plan.access = Access::Tmpfs { size: None, root: plan.lowers[0].path.clone() };
     plan.check()?;
-    Ok(within(&plan, network, act)?)
+    Ok(within(&plan, network, start, attend)?)
 }
 
 /// Who reads a strange image does not mean this machine's disks.

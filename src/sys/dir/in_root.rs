@@ -1,7 +1,7 @@
 //! Paths resolved as a process would whose root a directory is: no link leads out (openat2(2), RESOLVE_IN_ROOT).
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -54,6 +54,12 @@ impl Dir {
                 Err(e) => return Err(self.failed("openat2", path, e)),
             }
         }
+    }
+}
+
+impl AsFd for Found {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

@@ -68,6 +68,16 @@ pub(crate) fn tool(name: &str) -> bool {
     is_there
 }
 
+/// Returns a program that needs no library and is many: this machine's busybox.
+#[must_use]
+pub(crate) fn busybox() -> Option<Vec<u8>> {
+    let found = std::fs::read("/bin/busybox").or_else(|_| std::fs::read("/usr/bin/busybox")).ok();
+    if found.is_none() {
+        skipped("this machine has no busybox");
+    }
+    found
+}
+
 #[expect(
     clippy::print_stderr,
     reason = "nextest shows it: a test can say in no other way that it left something out"
