@@ -31,6 +31,7 @@ mod output;
 mod place;
 mod print;
 mod probe;
+mod prune;
 mod remove;
 mod run;
 mod save;
@@ -93,7 +94,7 @@ enum Verb {
     Squash(squash::Squash),
     Tag(remove::Tag),
     Rm(remove::Rm),
-    Prune(remove::Prune),
+    Prune(prune::Prune),
     Check(check::Check),
     Df(df::Df),
     Diff(diff::Diff),

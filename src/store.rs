@@ -35,6 +35,7 @@ pub mod containers;
 pub mod disk;
 pub mod error;
 pub mod explain;
+pub mod filter;
 pub mod history;
 pub mod images;
 pub mod layers;

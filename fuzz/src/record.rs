@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use ovlctl::digest::Digest;
 use ovlctl::store::Store;
 use ovlctl::store::error::Error;
+use ovlctl::store::prune::Wanted;
 use ovlctl::store::record::{self, ContainerRecord, ImageRecord, LayerRecord, Names, Upper};
 use ovlctl::store::usage::Count;
 use ovlctl::sys::chain;
@@ -116,7 +117,7 @@ fn store(text: &[u8]) {
     let Some(store) = told(Store::open(&root)) else { return };
     let none = BTreeSet::new();
     told(store.usage(&none, Count::Records));
-    told(store.garbage(&none).map(|garbage| garbage.size()));
+    told(store.garbage(&none, &Wanted::default()).map(|garbage| garbage.size()));
     if let Some(report) = told(store.check()) {
         report.findings.iter().for_each(|finding| is_plain(&finding.problem));
     }

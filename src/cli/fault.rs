@@ -340,7 +340,9 @@ fn of_store(error: &store::Error) -> Exit {
     match error {
         store::Error::NoImage { .. } | store::Error::NoContainer { .. } => Exit::NotFound,
         store::Error::AmbiguousId { .. } | store::Error::NotAContainerName(_) => Exit::Usage,
-        store::Error::InUse { .. } | store::Error::ContainerExists(_) => Exit::InUse,
+        store::Error::InUse { .. } | store::Error::SeveralNames(_) | store::Error::ContainerExists(_) => {
+            Exit::InUse
+        }
         store::Error::Unfit { .. } => Exit::Cannot,
         store::Error::Layer { source, .. } => of_layer(source),
         store::Error::Blob { source, .. } => of_archive(source),

@@ -1,4 +1,6 @@
-//! `tag`, `rm`, `prune`: names, and giving space back.
+//! `tag`, `rm`: names, and giving space back.
+
+use std::ffi::OsStr;
 
 use clap::Args;
 
@@ -6,9 +8,11 @@ use super::fault::{self, Cause, Fault};
 use super::sync::Syncing;
 use super::{Context, permit, print, waiting};
 use crate::archive::name;
-use crate::mount;
+use crate::mount::container;
+use crate::store::images::Image;
 use crate::store::prune::Removed;
-use crate::store::record::{self, LayerRecord};
+use crate::store::record::{self, ContainerRecord, LayerRecord};
+use crate::store::{Error, Store};
 use crate::sys::caps::TO_REMOVE;
 use crate::sys::lock::Share;
 
@@ -45,14 +49,19 @@ impl Tag {
 /// Remove images or containers
 ///
 /// An image that has several names loses the one that is given; with its last name it goes, and with it the layers
-/// that no other image has. What is mounted, or what a container stands on, stays. What is removed is gone at once; large
-/// trees are then deleted in the background.
+/// that no other image has. What is mounted, or what a container stands on, stays, and who needs it is named. What is removed
+/// is gone at once; large trees are then deleted in the background.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   ovlctl rm web-1.4                  # a container and its changes
-  ovlctl rm --wait web:1.4 db:1      # images, and return when the space is free")]
+  ovlctl rm --wait web:1.4 db:1      # images, and return when the space is free
+  ovlctl rm -f web-1.4 web:1.4       # mounted or not, and whether they are there or not")]
 pub(super) struct Rm {
+    /// Unmount containers first; take the names of images that are in use; all names of one that is meant by its id; what is
+    /// not there is no error
+    #[arg(short, long)]
+    force: bool,
     /// Return only when the space is free again
     #[arg(long)]
     pub(super) wait: bool,
@@ -64,95 +73,79 @@ pub(super) struct Rm {
 impl Rm {
     pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
         permit("remove", TO_REMOVE)?;
-        Fault::each(&self.names, |name| remove(context, name))
+        Fault::each(&self.names, |name| self.remove(context, name))
     }
-}
 
-fn remove(context: &Context, name: &str) -> Result<(), Fault> {
-    let store = context.store()?;
-    let object = || format!("'{name}'");
-    let failed = |e| Fault::new("remove", object(), e);
-    if let Some(container) = store.container(name).map_err(failed)? {
-        if container.name == name && store.image(name).is_ok() {
-            let reason =
-                format!("it is a container and an image: say {} or {name}:latest", &container.id[..12]);
-            return Err(Fault::new("remove", object(), Cause::Unclear(reason)));
-        }
-        let change = store.change_that_frees(Share::Shared, &mut waiting()).map_err(failed)?;
-        mount::container::remove(&change, &container.name, &mut waiting())
-            .map_err(|e| Fault::new("remove", object(), e))?;
-        return print::line(&format!("removed container {}", container.name));
-    }
-    let image = store.image(name).map_err(failed)?;
-    if image.names.len() < 2 {
-        mount::container::refuse_image_in_use(&store, &image.record.id)
-            .map_err(|e| Fault::new("remove", object(), e))?;
-    }
-    let change = store.change_that_frees(Share::Exclusive, &mut waiting()).map_err(failed)?;
-    // One that a killed command left is no reason to keep the image.
-    mount::container::forget_ephemeral(&change).map_err(|e| Fault::new("remove", object(), e))?;
-    let mounted = mount::container::mounted_ids(&store).map_err(|e| Fault::new("remove", object(), e))?;
-    match change.remove_image(name, &mounted).map_err(failed)? {
-        Removed::Untagged(name) => print::line(&format!("untagged {name}")),
-        Removed::Deleted { names, id, layers } => {
-            names.iter().try_for_each(|name| print::line(&format!("untagged {name}")))?;
-            print::line(&format!("removed image {id}"))?;
-            fault::say(&freed(&layers));
-            Ok(())
-        }
-    }
-}
-
-/// Remove images without a name that nothing uses, and layers of no image
-///
-/// What is removed is gone at once; large trees are then deleted in the background.
-#[derive(Debug, Args)]
-#[command(after_long_help = "\
-Examples:
-  ovlctl prune -n                    # what would be removed
-  ovlctl prune")]
-pub(super) struct Prune {
-    /// Only say what would be removed
-    #[arg(short = 'n', long)]
-    pub(super) dry_run: bool,
-    /// Return only when the space is free again, also that of earlier removals
-    #[arg(long, conflicts_with = "dry_run")]
-    pub(super) wait: bool,
-}
-
-impl Prune {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
-        if !self.dry_run {
-            permit("prune", TO_REMOVE)?;
-        }
+    fn remove(&self, context: &Context, name: &str) -> Result<(), Fault> {
         let store = context.store()?;
-        let failed = |e| Fault::new("prune", store.layout().root().display(), e);
-        let change = if self.dry_run {
-            None
-        } else {
-            Some(store.change_that_frees(Share::Exclusive, &mut waiting()).map_err(failed)?)
-        };
-        let not_mounted = |e| Fault::new("prune", store.layout().root().display(), e);
-        if let Some(change) = &change {
-            mount::container::forget_ephemeral(change).map_err(not_mounted)?;
+        let failed = |e| Fault::new("remove", format!("'{name}'"), e);
+        if let Some(container) = store.container(name).map_err(failed)? {
+            if container.name == name && store.image(name).is_ok() {
+                let reason =
+                    format!("it is a container and an image: say {} or {name}:latest", &container.id[..12]);
+                return Err(Fault::new("remove", format!("'{name}'"), Cause::Unclear(reason)));
+            }
+            self.remove_container(&store, &container)
+                .map_err(|e| Fault::new("remove", format!("'{name}'"), e))?;
+            return print::line(&format!("removed container {}", container.name));
         }
-        let mounted = mount::container::mounted_ids(&store).map_err(not_mounted)?;
-        let garbage = store.garbage(&mounted).map_err(failed)?;
-        for image in &garbage.images {
-            print::line(&format!("image {}", image.id))?;
+        match store.image(name) {
+            Err(Error::NoImage { .. }) if self.force => {
+                fault::say(&format!("there is no '{name}'"));
+                Ok(())
+            }
+            image => self.remove_image(&store, name, &image.map_err(failed)?),
         }
-        for layer in &garbage.layers {
-            print::line(&format!("layer {}  {}", layer.chain_id, print::size(layer.size)))?;
+    }
+
+    fn remove_container(&self, store: &Store, container: &ContainerRecord) -> Result<(), container::Error> {
+        if self.force {
+            for mount in container::find_mounts(store, OsStr::new(&container.id))? {
+                container::unmount(store, &mount, false, false, &mut waiting())?;
+            }
+            // One that was to go with its mount has gone.
+            if store.container(&container.id)?.is_none() {
+                return Ok(());
+            }
         }
-        if let Some(change) = &change {
-            change.remove_garbage(&garbage).map_err(failed)?;
+        let change = store.change_that_frees(Share::Shared, &mut waiting())?;
+        container::remove(&change, &container.name, &mut waiting())
+    }
+
+    fn remove_image(&self, store: &Store, name: &str, image: &Image) -> Result<(), Fault> {
+        let failed = |e| Fault::new("remove", format!("'{name}'"), e);
+        let in_use = |e| Fault::new("remove", format!("'{name}'"), e);
+        if image.names.len() < 2 && !self.force {
+            container::refuse_image_in_use(store, &image.record.id).map_err(in_use)?;
         }
-        fault::say(&freed(&garbage.layers));
-        Ok(())
+        let change = store.change_that_frees(Share::Exclusive, &mut waiting()).map_err(failed)?;
+        // One that a killed command left is no reason to keep the image.
+        container::forget_ephemeral(&change).map_err(in_use)?;
+        let mounted = container::mounted_ids(store).map_err(in_use)?;
+        let untagged =
+            |names: &[String]| names.iter().try_for_each(|name| print::line(&format!("untagged {name}")));
+        match change.remove_image(name, &mounted, self.force).map_err(failed)? {
+            Removed::Untagged(name) => untagged(&[name]),
+            Removed::Nameless { names, by } => {
+                untagged(&names)?;
+                fault::say(&format!(
+                    "kept without a name, in use by {}: `ovlctl prune` takes it then",
+                    by.join(", ")
+                ));
+                Ok(())
+            }
+            Removed::Deleted { names, id, layers } => {
+                untagged(&names)?;
+                print::line(&format!("removed image {id}"))?;
+                fault::say(&freed(&layers));
+                Ok(())
+            }
+        }
     }
 }
 
-fn freed(layers: &[LayerRecord]) -> String {
+/// Says how much goes with these layers.
+pub(super) fn freed(layers: &[LayerRecord]) -> String {
     let size = record::total(layers.iter().map(|layer| layer.size));
     let s = if layers.len() == 1 { "" } else { "s" };
     format!("{} layer{s}, {}", layers.len(), print::size(size))

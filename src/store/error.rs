@@ -52,6 +52,9 @@ pub enum Error {
         /// Who, each in words: `container 'web'`.
         by: Vec<String>,
     },
+    /// An id means an image that has names in several repositories.
+    #[error("it has several names: {}", .0.join(", "))]
+    SeveralNames(Vec<String>),
     /// A layer that could not be read, or not be written.
     #[error("layer {nr} of {of}")]
     Layer {

@@ -7,6 +7,7 @@ use super::disk::{Disk, Known, Owner};
 use super::error::Error;
 use super::images::Image;
 use super::layout::DIFF;
+use super::prune::Wanted;
 use super::record::{self, ContainerRecord, ImageLayer, LayerRecord};
 use super::{Store, stage};
 use crate::digest::Digest;
@@ -113,7 +114,7 @@ impl Store {
     /// Tells what takes how much. `mounted` are the ids of images and containers that mounts show.
     pub fn usage(&self, mounted: &BTreeSet<String>, count: Count) -> Result<Usage, Error> {
         let (images, containers) = (self.images()?, self.containers()?);
-        let garbage = self.garbage_of(&images, &containers, mounted)?;
+        let garbage = self.garbage_of(&images, &containers, mounted, &Wanted::default())?;
         let mut by_id = layers(&images, &garbage.layers);
         let disk = match count {
             Count::Disk => {
@@ -137,7 +138,7 @@ impl Store {
             containers.into_iter().map(container).collect::<Result<_, Error>>()?;
         let image = |image: Image| {
             let own = disk.as_ref().map_or(0, |disk| disk.of(&Owner::Image(image.record.id)));
-            let goes = garbage.images.iter().any(|gone| gone.id == image.record.id);
+            let goes = garbage.images.iter().any(|gone| gone.record.id == image.record.id);
             image_usage(image, &by_id, Own { size: own, goes })
         };
         let images: Vec<ImageUsage> = images.into_iter().map(image).collect();

@@ -40,7 +40,7 @@ fn du(scene: &Scene) -> u64 {
 
 /// What `df --disk` says of all, which `du` says too.
 #[track_caller]
-fn total(scene: &Scene) -> Value {
+pub(crate) fn total(scene: &Scene) -> Value {
     // A filesystem may find room for what was written a moment ago while both look.
     for _ in 0..20 {
         let before = du(scene);

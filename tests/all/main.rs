@@ -26,6 +26,7 @@ mod df_disk; // the same to the block, and what each folder is for
 mod power_cuts; // what the disk lacks is named and gone, what it has stays
 mod power_cuts_containers; // containers stay, with what was synced in them
 mod save; // what is saved is what was loaded, to the byte
+mod prune; // what goes, what stays, and who is named
 mod removal; // what is removed is gone at once, and soon deleted
 mod stores; // several stores, and whose a mount is
 mod store; // the overlay2 tree, layers that are shared, names
@@ -42,6 +43,7 @@ mod squash; // several layers become one
 mod mounts; // containers and targets
 mod mounts_again; // containers that come back, and who still uses them
 mod mounts_options; // upper directories, options, methods, numbers of layers
+mod lives; // hundreds of operations in no order: each keeps the store whole, the last leaves it empty
 mod stress; // two hundred rounds, eight at a time
 
 // What befalls it.

@@ -65,6 +65,9 @@ pub(super) fn of_store(error: &store::Error) -> Option<String> {
             Some(more_of(*exceeded))
         }
         store::Error::ContainerExists(name) => Some(format!("`ovlctl mount {name} TARGET` mounts that one")),
+        store::Error::SeveralNames(_) => {
+            Some("`ovlctl rm NAME` takes one, `rm -f` all and the image".to_owned())
+        }
         store::Error::InUse { .. } => Some("`ovlctl mounts` lists containers and mounts".to_owned()),
         store::Error::NoImage { near: None, .. } => Some("`ovlctl images` lists what there is".to_owned()),
         store::Error::NoContainer { near: None, .. } => {

@@ -1,0 +1,220 @@
+//! Hundreds of operations in no order: after each `df` is what `du` says and `check` finds nothing, and when all is removed
+//! nothing is left.
+//!
+//! `OVLCTL_OPERATIONS=500 OVLCTL_SEED=7 cargo nextest run --test all lives` runs so many, those of that seed.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::fs;
+use std::hash::{BuildHasher, Hasher};
+use std::path::PathBuf;
+
+use crate::df_disk::total;
+use crate::support::tree::same;
+use crate::support::{Image, Layer, Scene, image, layer};
+
+/// How many operations there are where nobody says: a few seconds of them.
+const OPERATIONS: usize = 100;
+/// As many as surely make each of them succeed once.
+const ALL_SUCCEED: usize = 300;
+
+const CONTAINERS: usize = 4;
+const NAMES: [&str; 6] = ["a:1", "b:1", "c:1", "d:1", "t:1", "t:2"];
+const FILES: [&str; 6] = ["etc/motd", "etc/new", "deep", "f3", "f7", "link"];
+
+/// Numbers that a seed decides (SplitMix64).
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % end as u64).expect("it is below")
+    }
+
+    fn of<'a>(&mut self, all: &[&'a str]) -> &'a str {
+        all[self.below(all.len())]
+    }
+}
+
+/// Says which operations were done when a test fails.
+struct Told {
+    seed: u64,
+    lines: Vec<String>,
+}
+
+impl Drop for Told {
+    #[expect(clippy::print_stderr, reason = "nextest shows it where a test fails")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("OVLCTL_SEED={} failed at operation {}:", self.seed, self.lines.len());
+            self.lines.iter().for_each(|line| eprintln!("  {line}"));
+        }
+    }
+}
+
+/// A name, and what stands below it.
+fn images() -> [Image; 4] {
+    let base = || layer().dir("etc").file("etc/motd", "hello").file("base", &"b".repeat(9000));
+    let many = (0..12).fold(layer().dir("deep"), |layer: Layer, nr| {
+        layer.file(&format!("deep/f{nr}"), &nr.to_string()).file(&format!("f{nr}"), "x")
+    });
+    [
+        image("a:1").layer(&base()),
+        image("b:1").layer(&base()).layer(&many),
+        image("c:1").layer(&base()).layer(&many).layer(&layer().whiteout("deep").symlink("link", "f3")),
+        image("d:1")
+            .layer(&layer().file("base", "alone").whiteout("none"))
+            .layer(&layer().dir("deep").opaque("deep")),
+    ]
+}
+
+struct Life {
+    scene: Scene,
+    chance: Chance,
+    told: Told,
+    /// What was written last to a file in each container.
+    marks: BTreeMap<String, String>,
+    /// How often each verb has done what it was to do.
+    done: BTreeMap<&'static str, usize>,
+}
+
+impl Life {
+    fn new(seed: u64) -> Self {
+        let scene = Scene::new();
+        for (nr, image) in images().iter().enumerate() {
+            scene.save(&format!("{nr}.tar"), image);
+        }
+        for nr in 0..CONTAINERS {
+            scene.mkdir(&format!("root{nr}"));
+        }
+        let told = Told { seed, lines: Vec::new() };
+        Self { scene, chance: Chance(seed), told, marks: BTreeMap::new(), done: BTreeMap::new() }
+    }
+
+    /// Runs `ovlctl`, and returns whether it did it: there may be no such image, or it may be in use.
+    fn run(&mut self, verb: &'static str, rest: &str) -> bool {
+        self.told.lines.push(format!("{verb} {rest}"));
+        let outcome = self.scene.run(&format!("{verb} {rest}"));
+        match outcome.code {
+            Some(0) => {
+                *self.done.entry(verb).or_default() += 1;
+                let _ = outcome.succeeds();
+                true
+            }
+            Some(code @ (3 | 4)) => {
+                let _ = outcome.fails(code);
+                false
+            }
+            _ => {
+                let _ = outcome.succeeds();
+                false
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        let box_ = format!("box{}", self.chance.below(CONTAINERS));
+        let root = format!("root{}", &box_[3..]);
+        let name = self.chance.of(&NAMES);
+        let archive = format!("{}.tar", self.chance.below(4));
+        let how = self.chance.of(&["", "--all", "--containers", "--all --containers", "-n --all"]);
+        let force = self.chance.of(&["", "", "-f "]);
+        let new = self.chance.of(&NAMES[4..]);
+        match self.chance.below(20) {
+            0..=3 => self.run("load", &archive),
+            4..=6 => self.mount(&box_, &root, name),
+            7..=10 => self.write(&box_, &root),
+            11..=12 => self.run("umount", &box_),
+            13 => self.run("mount", &format!("-r {name} {root}")) || self.run("umount", &root),
+            14 => self.run("tag", &format!("{name} {new}")),
+            15 => self.run("rm", &format!("{force}{name}")),
+            16 => self.run("rm", &format!("{force}{box_}")),
+            17 => self.run("prune", how),
+            18 => self.run("umount", &format!("--rm {box_}")),
+            _ => self.run("mount", &format!("--rm --name {box_} {name} {root}")),
+        };
+        self.marks.retain(|name, _| {
+            let record = self.scene.store().join("containers").join(format!("{name}.json"));
+            record.exists()
+        });
+    }
+
+    /// Mounts a container, or makes it; what was written in it is there.
+    fn mount(&mut self, name: &str, root: &str, image: &str) -> bool {
+        let there = self.run("mount", &format!("{name} {root}"));
+        if there {
+            let mark = fs::read_to_string(self.scene.path(&format!("{root}/mark"))).ok();
+            assert_eq!(mark, self.marks.get(name).cloned(), "what was written in {name}");
+        }
+        there || self.run("mount", &format!("--name {name} {image} {root}"))
+    }
+
+    /// Changes something in a container that is mounted.
+    fn write(&mut self, name: &str, root: &str) -> bool {
+        let top = self.scene.path(root);
+        let is_its = self.scene.overlays().contains(&top) && fs::write(top.join("mark"), "").is_ok();
+        if !is_its {
+            return false;
+        }
+        let mark = self.told.lines.len().to_string();
+        fs::write(top.join("mark"), &mark).expect("it could be written just now");
+        // A read-only mount of an image may be on that target, or a container that goes with it: then there is none to remember.
+        self.marks.insert(name.to_owned(), mark);
+        let path = top.join(self.chance.of(&FILES));
+        let act = self.chance.below(6);
+        self.told.lines.push(format!("write {act} {}", path.display()));
+        *self.done.entry("write").or_default() += 1;
+        // What an earlier one removed, or made something else, is no matter.
+        let _ = match act {
+            0 => fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path)),
+            1 => fs::create_dir_all(path.join("made/deep")),
+            2 => fs::rename(&path, top.join("renamed")),
+            3 => fs::hard_link(&path, top.join(format!("again{}", self.chance.below(5)))),
+            _ => fs::write(&path, "w".repeat(self.chance.below(20_000))),
+        };
+        true
+    }
+
+    /// Whether all is as it must be whatever was done.
+    fn is_whole(&self) {
+        self.scene.run("check").succeeds().stdout_is("");
+        total(&self.scene);
+    }
+
+    fn end(&mut self) {
+        self.run("umount", "--all");
+        self.run("prune", "--all --containers --wait");
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
+}
+
+#[test]
+fn each_keeps_the_store_whole_and_the_last_leaves_it_empty() {
+    let seed = number("OVLCTL_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish());
+    let operations =
+        number("OVLCTL_OPERATIONS").map_or(OPERATIONS, |count| usize::try_from(count).expect("few"));
+    let mut life = Life::new(seed);
+    // What a store is that has been used, and has nothing in it.
+    assert!(life.run("load", "0.tar") && life.run("mount", "--name box0 a:1 root0"));
+    life.end();
+    let empty = life.scene.tree("store");
+    assert_eq!(life.scene.kept_layers(), Vec::<String>::new());
+    for _ in 0..operations {
+        life.step();
+        life.is_whole();
+    }
+    if operations >= ALL_SUCCEED {
+        let verbs = ["load", "mount", "write", "umount", "tag", "rm", "prune"];
+        assert_eq!(verbs.map(|verb| (verb, life.done.contains_key(verb))), verbs.map(|verb| (verb, true)));
+    }
+    life.end();
+    assert_eq!(life.scene.overlays(), Vec::<PathBuf>::new());
+    same("the store", &life.scene.tree("store"), &empty);
+    life.is_whole();
+}
