@@ -261,6 +261,16 @@ fn save_compressed() {
 }
 
 #[test]
+fn export() {
+    fails(&cases::EXPORT, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn export_of_a_container() {
+    fails(&cases::EXPORT_OF_A_CONTAINER, Errno::EIO, is_of_files);
+}
+
+#[test]
 fn commit() {
     fails(&cases::COMMIT, Errno::EIO, is_of_files);
 }

@@ -166,6 +166,16 @@ fn save_compressed() {
 }
 
 #[test]
+fn export() {
+    survives(&cases::EXPORT);
+}
+
+#[test]
+fn export_of_a_container() {
+    survives(&cases::EXPORT_OF_A_CONTAINER);
+}
+
+#[test]
 fn probe() {
     // Of its thousands of calls nearly all try what the kernel can do.
     survives_some(&cases::PROBE, SAMPLE);

@@ -107,6 +107,10 @@ pub(crate) const SAVE_COMPRESSED: Case = Case {
     writes: Some("saved.tar"),
     ..CASE
 };
+pub(crate) const EXPORT: Case =
+    Case { made_by: WEB, words: "export web:1 -o web.cpio", writes: Some("web.cpio"), ..CASE };
+pub(crate) const EXPORT_OF_A_CONTAINER: Case =
+    Case { made_by: BOX, words: "export box -o box.tar", writes: Some("box.tar"), ..CASE };
 pub(crate) const PROBE: Case = Case { made_by: WEB, words: "probe", ..CASE };
 
 /// Writes the archives that the cases speak of.
