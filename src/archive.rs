@@ -35,11 +35,13 @@ pub use error::Error;
 pub use images::{Image, Layer};
 pub use platform::Platform;
 pub use source::Source;
+pub use spool::{Lent, Taker};
 
 use bound::Bound;
-use files::Files;
+use files::{Bytes, Files};
+use spool::Nobody;
 
-use crate::limits::Limits;
+use crate::limits::{Exceeded, Limits};
 
 /// An archive that lies open.
 #[derive(Debug)]
@@ -55,7 +57,17 @@ impl Archive {
     /// What cannot be read in place, because it is compressed as a whole or comes through a pipe, is kept in a file
     /// without a name in the directory `spool`. What is beyond `limits` is refused, now or when a layer is read.
     pub fn open(source: &Source, spool: &Path, limits: &Limits) -> Result<Self, Error> {
-        let files = source.files(spool, limits)?;
+        Self::receive(source, spool, limits, &mut Nobody)
+    }
+
+    /// The same, but of what cannot be read in place `taker` gets what it wants while it goes by, and it is not kept.
+    pub fn receive(
+        source: &Source,
+        spool: &Path,
+        limits: &Limits,
+        taker: &mut dyn Taker,
+    ) -> Result<Self, Error> {
+        let files = source.files(spool, limits, taker)?;
         let images = images::images(&files, limits)?;
         Ok(Self { files, images, limits: *limits })
     }
@@ -78,9 +90,26 @@ impl Archive {
 
     /// Opens a layer's blob; decompress it with [`decoder`]. All layers of an image are counted in one `taken`.
     pub fn open_layer(&self, layer: &Layer, taken: &Taken) -> Result<Blob, Error> {
-        let absent = || Error::Damaged(format!("'{}' is not in the archive", layer.file.escape_debug()));
-        let extent = self.files.find(&layer.file)?.ok_or_else(absent)?;
+        let damaged = |what| Error::Damaged(format!("'{}' {what}", layer.file.escape_debug()));
+        let extent = match self.files.find(&layer.file)? {
+            Some(Bytes::At(extent)) => extent,
+            Some(Bytes::Taken { .. }) => return Err(damaged("was not kept")),
+            None => return Err(damaged("is not in the archive")),
+        };
         let bound = Bound::of_layer(&self.limits, taken);
         Ok(Blob::new(extent, layer.expected).of_layer(layer.diff_id).bounded(bound))
+    }
+
+    /// Counts a layer that somebody took, in the `taken` of its image.
+    pub fn count(&self, layer: &Layer, taken: &Taken) -> Result<(), Exceeded> {
+        Bound::of_layer(&self.limits, taken).count(layer.size, None)
+    }
+
+    /// Returns under which number the taker of [`Archive::receive`] took a layer's blob, if it did.
+    pub fn taken(&self, layer: &Layer) -> Result<Option<usize>, Error> {
+        match self.files.find(&layer.file)? {
+            Some(Bytes::Taken { nr, .. }) => Ok(Some(nr)),
+            Some(Bytes::At(_)) | None => Ok(None),
+        }
     }
 }

@@ -41,7 +41,8 @@ pub use blocks::Buffers;
 pub use compare::compare;
 pub use error::{Error, Refusal};
 
-use crate::archive::blob::Blob;
+use crate::archive::blob::{self, Blob};
+use crate::archive::{Decoder, Lent};
 use crate::digest::Digest;
 use crate::limits::Limits;
 use crate::sys::dir::Dir;
@@ -49,6 +50,7 @@ use crate::sys::{self, CallFailed};
 
 use lower_links::LowerLinks;
 use meta::{Meta, Stamp};
+use scout::Scout;
 use tree::Tree;
 
 /// How a layer is unpacked.
@@ -153,19 +155,70 @@ pub fn unpack(
     options: &Options,
     buffers: &mut Buffers,
 ) -> Result<Unpacked, Error> {
+    let small = pipeline::is_small(&blob);
+    let scout = Scout::new(blob.again());
+    let decoder = blob::decoder(blob)?;
+    if let Some(found) = decoder.known().filter(|found| found != diff_id) {
+        return Err(Error::Contents { found, wanted: *diff_id });
+    }
+    decoded(decoder, scout, small, diff, beside, options, buffers)?.named(diff_id, None)
+}
+
+/// A layer that was unpacked before anybody knew what it ought to be.
+#[derive(Debug)]
+#[must_use]
+pub struct Unnamed(Result<pipeline::Seen<Unpacked>, Error>);
+
+impl Unnamed {
+    /// Returns how much memory it holds, as [`Limit::Memory`](crate::limits::Limit::Memory) counts.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.0.as_ref().ok().and_then(pipeline::Seen::outcome).map_or(0, |unpacked| unpacked.held)
+    }
+
+    /// Returns the layer if its contents are those that `diff_id` names, and `blob` is the digest of the blob that it came
+    /// as, where the image gives it one.
+    pub fn named(self, diff_id: &Digest, blob: Option<&Digest>) -> Result<Unpacked, Error> {
+        self.0?.named(diff_id, blob)
+    }
+}
+
+/// Unpacks what goes by into the empty directory `diff`, as [`unpack`] does, and remembers its digests.
+pub fn unpack_lent(
+    bytes: Lent,
+    diff: &Dir,
+    beside: &Dir,
+    options: &Options,
+    buffers: &mut Buffers,
+) -> Unnamed {
+    let decoder = bytes.decoder(&options.limits).map_err(Error::from);
+    Unnamed(
+        decoder.and_then(|decoder| decoded(decoder, Scout::blind(), false, diff, beside, options, buffers)),
+    )
+}
+
+fn decoded(
+    decoder: Decoder,
+    scout: Scout,
+    small: bool,
+    diff: &Dir,
+    beside: &Dir,
+    options: &Options,
+    buffers: &mut Buffers,
+) -> Result<pipeline::Seen<Unpacked>, Error> {
     fresh_root(diff).map_err(Error::Call)?;
     let stamp = Stamp::new(diff, options.xattrs)?;
-    let small = pipeline::is_small(&blob);
-    let scout = scout::Scout::new(blob.again());
-    let applied = pipeline::run(blob, diff_id, beside, buffers, |input| {
+    let seen = pipeline::run(decoder, small, beside, buffers, |input| {
         let displaced = recipe::Displaced::new(beside);
         let apply = |writers: &mut writer::Writers<'_>| {
             apply::layer(input, scout, diff, displaced, options, &stamp, writers)
         };
         if small { writer::without(&stamp, apply) } else { writer::with(&stamp, apply) }
     })?;
-    let apply::Applied { tree, links, entries, bytes, held } = applied;
-    Ok(Unpacked { tree, links, stamp, entries, bytes, limits: options.limits, held })
+    Ok(seen.map(|applied| {
+        let apply::Applied { tree, links, entries, bytes, held } = applied;
+        Unpacked { tree, links, stamp, entries, bytes, limits: options.limits, held }
+    }))
 }
 
 /// Makes a new directory one from which nothing is inherited: no default ACL, no setgid bit, no foreign group.

@@ -27,6 +27,7 @@
 //! others may see is made in a stage and renamed into place. Reading takes no lock. Knows no tar and no mounting.
 
 mod adopt;
+mod arrive;
 mod boot;
 pub mod check;
 pub mod commit;
@@ -48,6 +49,7 @@ pub mod recover;
 mod reserve;
 pub mod save;
 pub mod stage;
+mod staged;
 pub mod sync;
 pub mod usage;
 pub mod views;
@@ -57,6 +59,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use arrive::Arrivals;
 use boot::{Boot, Format, State};
 pub use error::Error;
 use error::{file, is_dir, is_there};
@@ -144,7 +147,7 @@ impl Store {
                 }
                 stage => stage?,
             };
-            Ok(Change { store: self, _lock: lock, stage, _reserve: reserve })
+            Ok(Change { store: self, _lock: lock, stage, arrivals: Arrivals::default(), _reserve: reserve })
         };
         begin(waiting).map_err(|e| self.explained(e))
     }
@@ -215,6 +218,7 @@ pub struct Change<'a> {
     // Given up before the stage: nobody is to wait while that is deleted.
     _lock: Lock,
     stage: Stage,
+    arrivals: Arrivals,
     // Made again after the stage has gone.
     _reserve: Reserve,
 }

@@ -21,6 +21,12 @@ pub use limits::Limits;
 pub use reader::Reader;
 pub use writer::Writer;
 
+/// Whether a tar begins so: with a header whose checksum is right.
+#[must_use]
+pub fn begins_with_header(bytes: &[u8]) -> bool {
+    bytes.first_chunk().is_some_and(|block| header::Header::parse(block).is_ok())
+}
+
 /// One member of a tar: everything its headers say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {

@@ -21,13 +21,37 @@ pub(super) enum Files {
     Folder(Dir),
 }
 
+/// What became of a file's bytes.
+#[derive(Debug)]
+pub(super) enum Bytes {
+    /// They lie here.
+    At(Extent),
+    /// They went by, and somebody took them.
+    Taken {
+        /// Under this number.
+        nr: usize,
+        /// How many there were.
+        len: u64,
+    },
+}
+
+impl Bytes {
+    /// Returns how many bytes there are.
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Self::At(extent) => extent.len(),
+            Self::Taken { len, .. } => *len,
+        }
+    }
+}
+
 impl Files {
-    /// Returns where the bytes of the file `name` lie, links followed; `None` where there is none.
-    pub(super) fn find(&self, name: &str) -> Result<Option<Extent>, Error> {
+    /// Returns where the bytes of the file `name` are, links followed; `None` where there is none.
+    pub(super) fn find(&self, name: &str) -> Result<Option<Bytes>, Error> {
         let path = normal(b"", name.as_bytes()).ok_or_else(|| Unusable::LeadsOut.of(name))?;
         match self {
             Self::Tar(index) => index.find(path).map_err(|fault| fault.of(name)),
-            Self::Folder(dir) => find_in(dir, name, &path),
+            Self::Folder(dir) => Ok(find_in(dir, name, &path)?.map(Bytes::At)),
         }
     }
 
@@ -56,16 +80,19 @@ impl<'a> Documents<'a> {
 
     /// Returns the whole of the document `name`.
     pub(super) fn named(&mut self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        let Some(extent) = self.files.find(name)? else { return Ok(None) };
-        self.read(name, extent).map(Some)
+        let Some(found) = self.files.find(name)? else { return Ok(None) };
+        self.read(name, found).map(Some)
     }
 
-    /// Returns the whole of the document `name`, which was found to lie there.
-    pub(super) fn read(&mut self, name: &str, extent: Extent) -> Result<Vec<u8>, Error> {
-        self.bytes = self.bytes.saturating_add(extent.len);
-        let one = self.limits.check(Limit::Json, extent.len);
+    /// Returns the whole of the document `name`, which was found there.
+    pub(super) fn read(&mut self, name: &str, found: Bytes) -> Result<Vec<u8>, Error> {
+        self.bytes = self.bytes.saturating_add(found.len());
+        let one = self.limits.check(Limit::Json, found.len());
         one.and_then(|()| self.limits.check(Limit::Documents, self.bytes))
             .map_err(|exceeded| Error::Exceeded { document: Some(name.to_owned()), exceeded })?;
+        let Bytes::At(extent) = found else {
+            return Err(Error::Damaged(format!("{}: a tar, and no document", name.escape_debug())));
+        };
         let mut text = Vec::with_capacity(usize::try_from(extent.len).unwrap_or_default());
         Blob::new(extent, Expected::default()).read_to_end(&mut text).map_err(Error::reading)?;
         Ok(text)

@@ -5,11 +5,10 @@
 
 use std::collections::HashMap;
 
-use super::blob::Extent;
 use super::decode::Expected;
 use super::docker;
 use super::error::Error;
-use super::files::{Documents, Files};
+use super::files::{Bytes, Documents, Files};
 use super::oci::{self, Descriptor, Document, Manifest};
 use super::platform::Platform;
 use crate::digest::Digest;
@@ -52,6 +51,14 @@ pub struct Layer {
     pub size: u64,
     pub(super) file: String,
     pub(super) expected: Expected,
+}
+
+impl Layer {
+    /// Returns the digest that its blob should have, where the image names one.
+    #[must_use]
+    pub fn blob(&self) -> Option<Digest> {
+        self.expected.digest
+    }
 }
 
 /// What a manifest says of a layer.
@@ -232,15 +239,15 @@ impl Found<'_> {
     fn blob(&mut self, descriptor: &Descriptor) -> Result<Option<Vec<u8>>, Error> {
         let digest = descriptor.digest;
         let name = blob_name(&digest);
-        let Some(extent) = self.files.find(&name)? else {
+        let Some(found) = self.files.find(&name)? else {
             self.absent.get_or_insert(digest);
             return Ok(None);
         };
-        let len = extent.len();
+        let len = found.len();
         if let Some(size) = descriptor.size.filter(|&size| size != len) {
             return Err(Error::Damaged(format!("blob {digest}: {len} bytes long, the image says {size}")));
         }
-        let text = self.documents.read(&name, extent)?;
+        let text = self.documents.read(&name, found)?;
         if Digest::of(&text) != digest {
             return Err(Error::Damaged(format!("blob {digest} has other contents")));
         }
@@ -310,12 +317,12 @@ fn usable(
 }
 
 impl Given {
-    fn checked(self, found: Option<Extent>) -> Result<(u64, Self), String> {
+    fn checked(self, found: Option<Bytes>) -> Result<(u64, Self), String> {
         let media_type = self.media_type.as_deref().unwrap_or_default();
         if media_type.ends_with("+encrypted") {
             return Err("it is encrypted".to_owned());
         }
-        let Some(extent) = found else {
+        let Some(found) = found else {
             let name = self.expected.digest.map_or_else(|| self.file.clone(), |digest| digest.to_string());
             let name = name.escape_debug();
             let foreign = media_type.contains("foreign") || media_type.contains("nondistributable");
@@ -326,10 +333,10 @@ impl Given {
             });
         };
         match self.expected.size {
-            Some(size) if size != extent.len() => {
-                Err(format!("{} bytes long, the image says {size}", extent.len()))
+            Some(size) if size != found.len() => {
+                Err(format!("{} bytes long, the image says {size}", found.len()))
             }
-            _ => Ok((extent.len(), self)),
+            _ => Ok((found.len(), self)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The outer tar, as names and the ranges of bytes they stand for.
 //!
 //! It is never extracted, and none of its names ever reaches the host: links lead from name to name inside the index. Of
-//! a file nothing but the headers is read; what comes through a pipe must be read anyway, and is hashed meanwhile.
+//! a file nothing but the headers is read; what comes through a pipe goes by once, and is kept or taken (`spool.rs`).
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::blob::Extent;
 use super::error::Error;
-use crate::digest::Digest;
+use super::files::Bytes;
 use crate::limits::{Limit, Limits};
 use crate::tarfile::{self, Kind, Reader};
 
@@ -58,7 +58,11 @@ enum Member {
     Data {
         start: u64,
         len: u64,
-        digest: Option<Digest>,
+    },
+    /// Data that went by, and that somebody took under this number.
+    Taken {
+        nr: usize,
+        len: u64,
     },
     /// A link of either kind to this name, which may be absent. Nothing where the link leads out of the archive.
     Link(Option<Vec<u8>>),
@@ -90,13 +94,13 @@ impl Index {
     /// Indexes the tar that begins at `start` of `file`.
     pub(super) fn of(file: Arc<File>, start: u64, limits: &Limits) -> Result<Self, Error> {
         let end = file.metadata().map_err(Error::reading)?.len();
-        let input = Headers { file: Arc::clone(&file), next: start, end, buffer: Vec::new(), used: 0 };
-        Self::read(input, file, start, limits)
+        let mut input = Headers { file: Arc::clone(&file), next: start, end, buffer: Vec::new(), used: 0 };
+        Self::read(&mut input, file, start, limits)
     }
 
-    /// Indexes the tar that `input` gives, and that lies at `start` of `file`, now or when all is read.
+    /// Indexes the tar that `input` gives, and whose members lie in `file`. It begins at `start` there, if all of it does.
     pub(super) fn read(
-        input: impl Outer,
+        input: &mut impl Outer,
         file: Arc<File>,
         start: u64,
         limits: &Limits,
@@ -114,17 +118,17 @@ impl Index {
             if let Err(exceeded) = limits.check(Limit::Members, count) {
                 return if index.is_root_filesystem() { Ok(index) } else { Err(exceeded.into()) };
             }
-            let (start, len) = (start + tar.position(), member.stored);
-            let digest = match tar.input_mut().pass(len).map_err(Error::reading)? {
-                Passed::Unread => None,
-                Passed::Hashed(digest) => Some(digest),
+            let (at, len) = (start + tar.position(), member.stored);
+            let data = match tar.input_mut().pass(&member, at)? {
+                Passed::At(start) => Member::Data { start, len },
+                Passed::Taken(nr) => Member::Taken { nr, len },
                 Passed::CutShort => {
                     let name = member.path.escape_ascii();
                     return Err(Error::Damaged(format!("the archive is cut short: it ends inside '{name}'")));
                 }
             };
             tar.took(len);
-            index.add(&member, Member::Data { start, len, digest })?;
+            index.add(&member, data)?;
         }
     }
 
@@ -169,8 +173,8 @@ impl Index {
         Ok(())
     }
 
-    /// Returns where the bytes of the file at the normal path `name` lie, links followed.
-    pub(super) fn find(&self, name: Vec<u8>) -> Result<Option<Extent>, Unusable> {
+    /// Returns where the bytes of the file at the normal path `name` are, links followed.
+    pub(super) fn find(&self, name: Vec<u8>) -> Result<Option<Bytes>, Unusable> {
         let mut name = name;
         for _ in 0..=MOST_LINKS {
             match self.members.get(&name) {
@@ -178,9 +182,11 @@ impl Index {
                 Some(Member::Link(None)) => return Err(Unusable::LeadsOut),
                 Some(Member::Sparse) => return Err(Unusable::Sparse),
                 Some(Member::Link(Some(target))) => name.clone_from(target),
-                Some(&Member::Data { start, len, digest }) => {
-                    return Ok(Some(Extent { file: Arc::clone(&self.file), start, len, digest }));
+                Some(&Member::Data { start, len }) => {
+                    let file = Arc::clone(&self.file);
+                    return Ok(Some(Bytes::At(Extent { file, start, len, digest: None })));
                 }
+                Some(&Member::Taken { nr, len }) => return Ok(Some(Bytes::Taken { nr, len })),
             }
         }
         Err(Unusable::TooManyLinks)
@@ -212,17 +218,17 @@ pub(super) fn normal(from: &[u8], path: &[u8]) -> Option<Vec<u8>> {
 
 /// The bytes of an outer tar: headers are read from it, members' data is passed over.
 pub(super) trait Outer: BufRead {
-    /// Passes over the next `n` bytes.
-    fn pass(&mut self, n: u64) -> io::Result<Passed>;
+    /// Passes over the data of `member`, which begins at `at` where the tar lies whole.
+    fn pass(&mut self, member: &tarfile::Member, at: u64) -> Result<Passed, Error>;
 }
 
-/// What is known of data that was passed over.
+/// What became of data that was passed over.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Passed {
-    /// It is all there.
-    Unread,
-    /// This is its sha256.
-    Hashed(Digest),
+    /// It is here in the index's file.
+    At(u64),
+    /// Somebody took it, under this number.
+    Taken(usize),
     /// The input ends before it does.
     CutShort,
 }
@@ -237,7 +243,8 @@ struct Headers {
 }
 
 impl Outer for Headers {
-    fn pass(&mut self, n: u64) -> io::Result<Passed> {
+    fn pass(&mut self, member: &tarfile::Member, at: u64) -> Result<Passed, Error> {
+        let n = member.stored;
         let buffered = (self.buffer.len() - self.used) as u64;
         match n.checked_sub(buffered) {
             None => self.used += usize::try_from(n).expect("less than what is buffered"),
@@ -247,7 +254,7 @@ impl Outer for Headers {
                 self.next += beyond;
             }
         }
-        Ok(Passed::Unread)
+        Ok(Passed::At(at))
     }
 }
 

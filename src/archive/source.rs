@@ -13,7 +13,7 @@ use super::error::Error;
 use super::files::Files;
 use super::format::{Format, HEAD, unsupported};
 use super::index::Index;
-use super::spool;
+use super::spool::{self, Taker};
 use crate::limits::Limits;
 use crate::sys::dir::Dir;
 
@@ -27,24 +27,26 @@ pub enum Source {
 }
 
 impl Source {
-    /// Makes the archive's files known. What cannot be read in place is kept in `spool` in a file without a name.
-    pub(super) fn files(&self, spool: &Path, limits: &Limits) -> Result<Files, Error> {
+    /// Makes the archive's files known. What cannot be read in place goes by once: `taker` takes what it wants of it, and
+    /// the rest is kept in `spool` in a file without a name.
+    pub(super) fn files(&self, spool: &Path, limits: &Limits, taker: &mut dyn Taker) -> Result<Files, Error> {
         match self {
             Self::Path(path) if path.is_dir() => Ok(Files::Folder(Dir::open(path)?)),
-            Self::Path(path) => opened(File::open(path).map_err(Error::reading)?, spool, limits),
+            Self::Path(path) => opened(File::open(path).map_err(Error::reading)?, spool, limits, taker),
             Self::Stdin => {
                 let fd = io::stdin().as_fd().try_clone_to_owned().map_err(Error::reading)?;
-                opened(File::from(fd), spool, limits)
+                opened(File::from(fd), spool, limits, taker)
             }
         }
     }
 }
 
-fn opened(mut file: File, spool: &Path, limits: &Limits) -> Result<Files, Error> {
+fn opened(mut file: File, spool: &Path, limits: &Limits, taker: &mut dyn Taker) -> Result<Files, Error> {
     let stat = file.metadata().map_err(Error::reading)?;
     if !stat.is_file() {
         let decoder = Decoder::new(Box::new(file), Expected::default()).map_err(Error::reading)?;
-        return spool::index(decoder.bounded(Bound::of_archive(limits), None), spool, limits).map(Files::Tar);
+        let decoder = decoder.bounded(Bound::of_archive(limits), None);
+        return spool::index(decoder, spool, limits, taker).map(Files::Tar);
     }
     // Standard input may be a file that was read in part.
     let start = file.stream_position().map_err(Error::reading)?;
@@ -60,7 +62,7 @@ fn opened(mut file: File, spool: &Path, limits: &Limits) -> Result<Files, Error>
         Format::Gzip | Format::Zstd | Format::Xz | Format::Bzip2 => {
             let decoder = Decoder::new(Box::new(blob()), Expected::default()).map_err(Error::reading)?;
             let bound = Bound::of_archive(limits);
-            spool::index(decoder.bounded(bound, Some(whole.len)), spool, limits).map(Files::Tar)
+            spool::index(decoder.bounded(bound, Some(whole.len)), spool, limits, taker).map(Files::Tar)
         }
     }
 }

@@ -134,7 +134,7 @@ impl Check {
         let mut unpacked = BTreeSet::new();
         for path in &self.from {
             let failed = |cause: Cause| Fault::new("repair", load::display(path), cause);
-            let archive = load::open(change, path, &self.moved.limits()).map_err(failed)?;
+            let archive = load::open_kept(change, path, &self.moved.limits()).map_err(failed)?;
             for image in archive.images() {
                 if missing.is_empty() {
                     break;

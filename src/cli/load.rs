@@ -119,7 +119,7 @@ impl Load {
         for path in &self.archives {
             let failed = |cause: Cause| Fault::new("load", display(path), cause);
             let change = store.change(Share::Shared, &mut waiting()).map_err(|e| failed(e.into()))?;
-            let archive = open(&change, path, &self.pick.moved.limits()).map_err(failed)?;
+            let archive = open(&change, path, &self.pick).map_err(failed)?;
             for image in archive.choose_all(&self.pick.choice()).map_err(|e| failed(e.into()))? {
                 let loaded = take(&change, &archive, image, &self.pick).map_err(|e| failed(e.into()))?;
                 self.tell(image, &loaded)?;
@@ -151,13 +151,26 @@ pub(super) fn confine(store: &Store, archives: &[PathBuf]) -> Confined {
     confine::confine(TO_EXTRACT, &Reach { writes: &[store.layout().root()], reads: &archives })
 }
 
-/// Opens an archive; what comes through a pipe is kept in the change's stage meanwhile.
-pub(super) fn open(change: &Change<'_>, path: &Path, limits: &Limits) -> Result<Archive, Cause> {
+/// Opens an archive to take of it what `pick` says. What cannot be read in place is unpacked as it comes in; where only some
+/// of it is wanted, it is kept in the change's stage first.
+pub(super) fn open(change: &Change<'_>, path: &Path, pick: &Pick) -> Result<Archive, Cause> {
+    if pick.chooses() {
+        return open_kept(change, path, &pick.moved.limits());
+    }
+    Ok(change.receive(&source(path)?, &pick.options())?)
+}
+
+/// Opens an archive; what cannot be read in place is kept in the change's stage meanwhile.
+pub(super) fn open_kept(change: &Change<'_>, path: &Path, limits: &Limits) -> Result<Archive, Cause> {
+    Ok(Archive::open(&source(path)?, change.spool(), limits)?)
+}
+
+fn source(path: &Path) -> Result<Source, Cause> {
     let source = if path.as_os_str() == "-" { Source::Stdin } else { Source::Path(path.to_owned()) };
     if matches!(source, Source::Stdin) && io::stdin().is_terminal() {
         return Err(Cause::Usage("standard input is a terminal, and no archive".to_owned()));
     }
-    Ok(Archive::open(&source, change.spool(), limits)?)
+    Ok(source)
 }
 
 /// Loads one image, and tells what was left out.

@@ -131,7 +131,7 @@ impl Loader {
     fn load(&self, store: &Store) -> Result<(Digest, Vec<String>), Cause> {
         let _confined = load::confine(store, std::slice::from_ref(&self.archive));
         let change = store.change(Share::Shared, &mut waiting())?;
-        let archive = load::open(&change, &self.archive, &self.pick.moved.limits())?;
+        let archive = load::open(&change, &self.archive, &self.pick)?;
         let image = archive.choose(&self.pick.choice())?;
         if image.layers.len() > mount::MAX_LOWER {
             return Err(mount::Error::TooManyLayers(image.layers.len()).into());

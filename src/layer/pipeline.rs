@@ -14,8 +14,8 @@
 //! A block is read once and never copied: the diff id thread, the tar reader and the writers share it, and the bytes
 //! that were hashed are the bytes that are written. There are `BLOCKS` buffers, so a slow disk stops the reader.
 //!
-//! Bytes that were hashed before, on their way through a pipe (`archive/spool.rs`), are compared before all else and not
-//! hashed again: there is no diff id thread then.
+//! Bytes whose digest is known (`Blob::hashed`) are not hashed again: there is no diff id thread then. What the bytes ought
+//! to be is asked when all have gone by, for of a layer that comes through a pipe (`store/arrive.rs`) nobody knows before.
 //!
 //! A small layer goes the same way on the caller's thread alone: it is unpacked before four threads have started.
 //!
@@ -27,7 +27,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
-use crate::archive::blob::{self, Blob};
+use crate::archive::blob::Blob;
+use crate::archive::decode::{Damaged, Decoder};
 use crate::digest::{Digest, Hasher};
 use crate::sys::dir::Dir;
 
@@ -44,26 +45,57 @@ pub(super) fn is_small(blob: &Blob) -> bool {
     blob.stored() <= SMALL
 }
 
-/// Decompresses `blob`, gives its bytes to `work`, and checks that they are what `diff_id` says.
+/// What came of a layer's bytes: to be had by who knows which bytes they ought to be.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Seen<T> {
+    outcome: Result<T, Error>,
+    /// The sha256 of the bytes, where all were read.
+    contents: Option<Digest>,
+}
+
+impl<T> Seen<T> {
+    /// Returns the outcome, if the bytes are those of `diff_id`; of an uncompressed `blob` too, where nobody else has
+    /// compared that.
+    ///
+    /// Bytes that are not those that the image names are a better reason than what was found wrong with them.
+    pub(super) fn named(self, diff_id: &Digest, blob: Option<&Digest>) -> Result<T, Error> {
+        match (self.contents, blob) {
+            (Some(found), Some(&expected)) if found != expected => {
+                Err(Error::Read(Damaged::Digest { found, expected }.into()))
+            }
+            (Some(found), _) if found != *diff_id => Err(Error::Contents { found, wanted: *diff_id }),
+            (Some(_), _) => self.outcome,
+            // Nothing that was not seen whole is taken for anything.
+            (None, _) => self.outcome.and(Err(Error::Thread("reader", "did not end".to_owned()))),
+        }
+    }
+
+    /// Returns the outcome that is to be had, if there is one.
+    pub(super) fn outcome(&self) -> Option<&T> {
+        self.outcome.as_ref().ok()
+    }
+
+    /// Makes something else of the outcome.
+    pub(super) fn map<U>(self, make: impl FnOnce(T) -> U) -> Seen<U> {
+        Seen { outcome: self.outcome.map(make), contents: self.contents }
+    }
+}
+
+/// Gives the bytes that come from `decoder` to `work`, and hashes them.
 ///
-/// `recipe` sees what `work` reads. All bytes count, those after the tar's end too. Where `work` finds them to be no sound tar, they are read to their end
-/// all the same: if they are not those that the image names, that is the better reason.
+/// The recipe in `beside` sees what `work` reads. All bytes count, those after the tar's end too. Where `work` finds them to
+/// be no sound tar, they are read to their end all the same, so that they can be told from those that the image names.
 pub(super) fn run<T>(
-    blob: Blob,
-    diff_id: &Digest,
+    decoder: Decoder,
+    small: bool,
     beside: &Dir,
     buffers: &mut Buffers,
     work: impl FnOnce(&mut Input<'_>) -> Result<T, Error>,
-) -> Result<T, Error> {
-    let small = is_small(&blob);
-    let decoder = blob::decoder(blob)?;
-    checked(Ok(()), decoder.known(), diff_id)?;
-    let must_hash = decoder.known().is_none();
-    let reader = Reader { bytes: Box::new(decoder), must_hash, pool: buffers.pool.clone() };
+) -> Result<Seen<T>, Error> {
+    let reader = Reader { known: decoder.known(), bytes: Box::new(decoder), pool: buffers.pool.clone() };
     let recipe = Writer::new(beside, &mut buffers.packer)?;
-    let (outcome, seen) =
-        if small { run_here(reader, recipe, work) } else { run_threads(reader, recipe, None, work)? };
-    checked(outcome, seen, diff_id)
+    if small { Ok(run_here(reader, recipe, work)) } else { run_threads(reader, recipe, None, work) }
 }
 
 /// The same with the bytes of a tar that is just being made, whose digest nobody knows yet: returns it. Contents that are
@@ -75,10 +107,10 @@ pub(super) fn run_new<T>(
     buffers: &mut Buffers,
     work: impl FnOnce(&mut Input<'_>) -> Result<T, Error>,
 ) -> Result<(T, Digest), Error> {
-    let reader = Reader { bytes: Box::new(tar), must_hash: true, pool: buffers.pool.clone() };
+    let reader = Reader { bytes: Box::new(tar), known: None, pool: buffers.pool.clone() };
     let recipe = Writer::new(beside, &mut buffers.packer)?;
-    let (outcome, seen) = run_threads(reader, recipe, Some(offered), work)?;
-    let digest = seen.ok_or_else(|| Error::Thread("diff id", "saw no end".to_owned()));
+    let Seen { outcome, contents } = run_threads(reader, recipe, Some(offered), work)?;
+    let digest = contents.ok_or_else(|| Error::Thread("diff id", "saw no end".to_owned()));
     outcome.and_then(|outcome| Ok((outcome, digest?)))
 }
 
@@ -86,15 +118,18 @@ fn run_here<T>(
     reader: Reader,
     recipe: Writer<'_>,
     work: impl FnOnce(&mut Input<'_>) -> Result<T, Error>,
-) -> (Result<T, Error>, Option<Digest>) {
-    let hasher = reader.must_hash.then(Hasher::default);
+) -> Seen<T> {
+    let known = reader.known;
+    let hasher = known.is_none().then(Hasher::default);
     let mut input = Input::new(Source::Here(Box::new((reader, hasher))), recipe, None);
     let outcome = input.give_to(work);
-    let seen = match input.source {
-        Source::Here(here) if input.state == State::Ended => here.1.map(|hasher| hasher.finish().digest),
+    let contents = match input.source {
+        Source::Here(here) if input.state == State::Ended => {
+            here.1.map(|hasher| hasher.finish().digest).or(known)
+        }
         Source::Here(..) | Source::Thread(_) => None,
     };
-    (outcome, seen)
+    Seen { outcome, contents }
 }
 
 fn run_threads<T>(
@@ -102,11 +137,12 @@ fn run_threads<T>(
     recipe: Writer<'_>,
     offered: Option<Offered>,
     work: impl FnOnce(&mut Input<'_>) -> Result<T, Error>,
-) -> Result<(Result<T, Error>, Option<Digest>), Error> {
+) -> Result<Seen<T>, Error> {
     thread::scope(|scope| {
         let (to_work, from_reader) = sync_channel(BLOCKS + 1);
         let (to_hash, from_reader_too) = sync_channel(BLOCKS);
-        let hash = reader.must_hash.then(|| spawn(scope, "diff id", move || hash(&from_reader_too)));
+        let known = reader.known;
+        let hash = known.is_none().then(|| spawn(scope, "diff id", move || hash(&from_reader_too)));
         let hash = hash.transpose()?;
         let to_hash = hash.is_some().then_some(to_hash);
         let reader = spawn(scope, "reader", move || read(reader, to_hash.as_ref(), &to_work))?;
@@ -117,17 +153,9 @@ fn run_threads<T>(
         drop(input);
 
         join("reader", reader)?;
-        let seen = hash.map(|hash| join("diff id", hash)).transpose()?;
-        Ok((outcome, seen.filter(|_| ended)))
+        let contents = hash.map(|hash| join("diff id", hash)).transpose()?.or(known);
+        Ok(Seen { outcome, contents: contents.filter(|_| ended) })
     })
-}
-
-/// Bytes that are not those that the image names are a better reason than what was found wrong with them.
-fn checked<T>(outcome: Result<T, Error>, seen: Option<Digest>, diff_id: &Digest) -> Result<T, Error> {
-    match seen {
-        Some(found) if found != *diff_id => Err(Error::Contents { found, wanted: *diff_id }),
-        Some(_) | None => outcome,
-    }
 }
 
 /// Starts a thread that ends before `scope` does.
@@ -148,7 +176,8 @@ pub(super) fn join<T>(name: &'static str, thread: ScopedJoinHandle<'_, T>) -> Re
 /// Makes blocks of a blob.
 struct Reader {
     bytes: Box<dyn Read + Send>,
-    must_hash: bool,
+    /// What the sha256 of the bytes is, where it need not be found out.
+    known: Option<Digest>,
     pool: Pool,
 }
 

@@ -2,7 +2,8 @@
 //!
 //! To make a file takes some ten times as long as to read of it: ten million empty ones, a few megabytes of a compressed
 //! archive, keep a disk busy for minutes before a limit is met, and for as long again to delete them. So once there are
-//! many, and small ones, the rest of the layer is read once without making anything, and counted.
+//! many, and small ones, the rest of the layer is read once without making anything, and counted. Where a layer goes by only
+//! once (`store/arrive.rs`) nobody can look ahead, and the limit alone holds.
 
 use std::io::{BufReader, Read};
 

@@ -85,12 +85,9 @@ impl Store {
         out: &mut impl Write,
         wrong: &mut dyn FnMut(Fault) -> Result<(), Fault>,
     ) -> Result<Result<(), Fault>, Error> {
-        let path = self.layout().recipe(chain_id);
-        let recipe = File::open(&path).map_err(file(&path))?;
-        let path = self.layout().displaced(chain_id);
-        let displaced = if is_there(&path)? { Some(Dir::open(&path)?) } else { None };
-        let diff = Dir::open(&self.layout().overlay(&chain_id.hex()).join(DIFF))?;
-        Ok(rebuild(&recipe, displaced.as_ref(), &diff, out, wrong))
+        let (recipe, displaced) = (self.layout().recipe(chain_id), self.layout().displaced(chain_id));
+        let diff = self.layout().overlay(&chain_id.hex()).join(DIFF);
+        tar_of(&recipe, &displaced, &diff, out, wrong)
     }
 
     /// Returns the directory that a stack's short name (`l/LINK`) leads to.
@@ -98,6 +95,19 @@ impl Store {
     pub fn diff_of(&self, short: &str) -> PathBuf {
         self.layout().overlay2().join(short)
     }
+}
+
+/// Writes the tar of a layer whose parts lie at these places.
+pub(super) fn tar_of(
+    recipe: &Path,
+    displaced: &Path,
+    diff: &Path,
+    out: &mut impl Write,
+    wrong: &mut dyn FnMut(Fault) -> Result<(), Fault>,
+) -> Result<Result<(), Fault>, Error> {
+    let recipe = File::open(recipe).map_err(file(recipe))?;
+    let displaced = if is_there(displaced)? { Some(Dir::open(displaced)?) } else { None };
+    Ok(rebuild(&recipe, displaced.as_ref(), &Dir::open(diff)?, out, wrong))
 }
 
 /// The layer that was put in place last, and its stack as [`Store::stack`] would tell: what the next one stands on.

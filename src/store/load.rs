@@ -3,9 +3,10 @@
 //! Layers that are missing are unpacked two at a time, the largest first, each on its own; what a layer takes from those
 //! below (see [`layer::Unpacked::settle`]) is added in the order of the stack. Only when all are whole are they moved
 //! into place, the base first: a load that fails leaves the store as it was.
+//!
+//! Layers that came through a pipe were unpacked before the image was known; see `arrive.rs`.
 
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -14,21 +15,17 @@ use super::error::{Error, is_there};
 use super::layers::Pile;
 use super::layout::DIFF;
 use super::record::{ImageLayer, ImageRecord, LayerRecord};
-use super::{Change, Own, now, private_dir, stage};
-use crate::archive::blob::Blob;
-use crate::archive::{self, Archive, Taken};
+use super::staged::{Place, Room, Staged};
+use super::{Change, Own, now};
+use crate::archive::{self, Archive, Blob};
 use crate::digest::Digest;
 use crate::layer::{self, Below, Buffers, Options, Summary, Unpacked};
 use crate::sys::CallFailed;
 use crate::sys::dir::Dir;
-use crate::sys::filesystem::Filesystem;
 use crate::sys::lock::Holder;
 
 /// How many layers are unpacked at once: two keep two processors busy, and more do not help (each has threads of its own).
-const AT_ONCE: usize = 2;
-
-/// How much larger than its blob a compressed layer often is. Where that much is not free, room is made first.
-const INFLATED: u64 = 4;
+pub(super) const AT_ONCE: usize = 2;
 
 /// What a load did.
 #[derive(Debug)]
@@ -39,42 +36,6 @@ pub struct Loaded {
     pub new_layers: usize,
     /// What was left out or changed, a sentence each, with the layer's number.
     pub warnings: Vec<String>,
-}
-
-/// A layer on its way into the store.
-pub(super) struct Staged<'a> {
-    /// Its place in the image, counted from 0, the base first.
-    at: usize,
-    blob: &'a archive::Layer,
-    pub(super) chain_id: Digest,
-    pub(super) path: PathBuf,
-    dir: Dir,
-    diff: Dir,
-    /// How much more room than there was before the load all its layers take, at least: they may be compressed.
-    lacking: u64,
-    /// The largest of them, counted from 1: the one to blame where there is no room.
-    largest: usize,
-}
-
-impl Staged<'_> {
-    /// Opens its blob in the archive of an image of `of` layers.
-    fn open(&self, archive: &Archive, of: usize, taken: &Taken) -> Result<Blob, Error> {
-        let failed = |source| Error::Blob { nr: self.at + 1, of, source };
-        archive.open_layer(self.blob, taken).map_err(failed)
-    }
-
-    /// Returns what is to be known of it.
-    pub(super) fn record(&self, chain: &[Digest], summary: &Summary) -> LayerRecord {
-        LayerRecord {
-            chain_id: self.chain_id,
-            diff_id: self.blob.diff_id,
-            parent: self.at.checked_sub(1).map(|below| chain[below]),
-            opaque_root: summary.opaque_root,
-            size: summary.bytes,
-            entries: summary.entries,
-            loaded: now(),
-        }
-    }
 }
 
 impl Change<'_> {
@@ -88,12 +49,12 @@ impl Change<'_> {
     ) -> Result<Loaded, Error> {
         let chain = chain_ids(image);
         let _own = self.own_missing(&chain, waiting)?;
-        let staged = self.stage_missing(image, &chain, waiting)?;
-        let summaries = self.fill(archive, &chain, &staged, options)?;
+        let mut staged = self.stage_missing(archive, image, &chain, waiting)?;
+        let summaries = self.fill(archive, &chain, &mut staged, options)?;
         let (mut new, mut pile, mut warnings) = (Vec::new(), Pile::default(), Vec::new());
         for (layer, summary) in staged.iter().zip(&summaries) {
             let record = layer.record(&chain, summary);
-            self.keep_layer(&layer.path, &record, &mut pile)?;
+            self.keep_layer(&layer.place.path, &record, &mut pile)?;
             new.push(record);
             let place = format!("layer {} of {}", layer.at + 1, chain.len());
             warnings.extend(summary.left_out.sentences().iter().map(|warning| format!("{place}: {warning}")));
@@ -140,67 +101,23 @@ impl Change<'_> {
         Ok(None)
     }
 
-    /// Makes a place for each layer that the store lacks.
-    fn stage_missing<'a>(
-        &self,
-        image: &'a archive::Image,
-        chain: &[Digest],
-        waiting: &mut dyn FnMut(&[Holder]),
-    ) -> Result<Vec<Staged<'a>>, Error> {
-        let mut staged = Vec::new();
-        for (at, (blob, chain_id)) in image.layers.iter().zip(chain).enumerate() {
-            if self.store.has_layer(chain_id)? {
-                // It may be lost, and this costs little.
-                self.name_layer(&chain_id.hex())?;
-                continue;
-            }
-            staged.push(self.stage_layer(at, blob, *chain_id)?);
-        }
-        if let Some(layer) = staged.first() {
-            let needed: u64 = staged.iter().map(|layer| layer.blob.size).sum();
-            if Filesystem::of(&layer.diff)?.free < needed.saturating_mul(INFLATED) {
-                // What cannot be deleted now may still leave room enough.
-                let _ = stage::sweep_now(self.layout(), waiting, &mut |_| {});
-            }
-            let free = Filesystem::of(&layer.diff)?.free;
-            let largest = staged.iter().max_by_key(|layer| layer.blob.size).map_or(0, |layer| layer.at + 1);
-            for layer in &mut staged {
-                (layer.lacking, layer.largest) = (needed.saturating_sub(free), largest);
-            }
-        }
-        Ok(staged)
-    }
-
-    /// Makes a place for one layer.
-    pub(super) fn stage_layer<'a>(
-        &self,
-        at: usize,
-        blob: &'a archive::Layer,
-        chain_id: Digest,
-    ) -> Result<Staged<'a>, Error> {
-        let path = self.stage.fresh();
-        private_dir(&path)?;
-        let dir = Dir::open(&path)?;
-        dir.mkdir(DIFF.as_bytes(), 0o700)?;
-        let diff = dir.open_dir(DIFF.as_bytes())?;
-        Ok(Staged { at, blob, chain_id, path, dir, diff, lacking: 0, largest: at + 1 })
-    }
-
     /// Unpacks the staged layers side by side, and settles each as soon as all below it are.
     pub(super) fn fill(
         &self,
         archive: &Archive,
         chain: &[Digest],
-        staged: &[Staged<'_>],
+        staged: &mut [Staged<'_>],
         options: &Options,
     ) -> Result<Vec<Summary>, Error> {
-        let mut largest_first: Vec<usize> = (0..staged.len()).collect();
+        let taken = self.count_arrived(archive, staged, chain.len())?;
+        let arrived: Vec<_> = staged.iter_mut().map(Staged::take_unpacked).collect();
+        let staged = &*staged;
+        let mut largest_first: Vec<usize> = (0..staged.len()).filter(|&i| arrived[i].is_none()).collect();
         largest_first.sort_by_key(|&i| std::cmp::Reverse(staged[i].blob.size));
         let next = AtomicUsize::new(0);
-        let taken = Taken::default();
         let (send, receive) = mpsc::channel();
         thread::scope(|scope| {
-            for _ in 0..AT_ONCE.min(staged.len()) {
+            for _ in 0..AT_ONCE.min(largest_first.len()) {
                 let (send, next, largest_first, taken) = (send.clone(), &next, &largest_first, &taken);
                 let worker = thread::Builder::new().name("layer".to_owned());
                 let started = worker.spawn_scoped(scope, move || {
@@ -224,7 +141,7 @@ impl Change<'_> {
                 }
             }
             drop(send);
-            self.settle(chain, staged, &receive)
+            self.settle(chain, staged, arrived, &receive)
         })
     }
 
@@ -236,8 +153,9 @@ impl Change<'_> {
         options: &Options,
         buffers: &mut Buffers,
     ) -> Result<Unpacked, Error> {
-        layer::unpack(blob, &layer.blob.diff_id, &layer.diff, &layer.dir, options, buffers)
-            .map_err(|e| self.layer_failed(e, layer, of))
+        let Place { dir, diff, .. } = &layer.place;
+        layer::unpack(blob, &layer.blob.diff_id, diff, dir, options, buffers)
+            .map_err(|e| self.layer_failed(e, layer.at + 1, of, layer.room))
     }
 
     /// Settles layers in the order of the stack, as they come in.
@@ -245,9 +163,9 @@ impl Change<'_> {
         &self,
         chain: &[Digest],
         staged: &[Staged<'_>],
+        mut arrived: Vec<Option<Unpacked>>,
         unpacked: &mpsc::Receiver<(usize, Result<Unpacked, Error>)>,
     ) -> Result<Vec<Summary>, Error> {
-        let mut arrived: Vec<Option<Unpacked>> = staged.iter().map(|_| None).collect();
         let mut summaries = Vec::new();
         let mut below = Below::default();
         let mut at = 0;
@@ -262,9 +180,10 @@ impl Change<'_> {
                 self.lay(&mut below, there)?;
             }
             at = layer.at + 1;
-            let summary =
-                ready.settle(&layer.diff, &below).map_err(|e| self.layer_failed(e, layer, chain.len()))?;
-            below.lay(layer.diff.again()?, summary.opaque_root);
+            let diff = &layer.place.diff;
+            let failed = |e| self.layer_failed(e, layer.at + 1, chain.len(), layer.room);
+            let summary = ready.settle(diff, &below).map_err(failed)?;
+            below.lay(diff.again()?, summary.opaque_root);
             summaries.push(summary);
         }
         Ok(summaries)
@@ -304,13 +223,12 @@ impl Change<'_> {
         })
     }
 
-    fn layer_failed(&self, error: layer::Error, layer: &Staged<'_>, of: usize) -> Error {
-        let nr = layer.at + 1;
+    pub(super) fn layer_failed(&self, error: layer::Error, nr: usize, of: usize, room: Room) -> Error {
         // A full disk, or an attribute that is too large for its filesystem: the kernel says the same of both.
         let of_attribute = matches!(error, layer::Error::Unheld { .. });
         if !of_attribute && is_storage_full(&error) {
             let root = self.layout().root().to_owned();
-            return Error::NoSpaceForLayer { root, nr: layer.largest, of, more: layer.lacking };
+            return Error::NoSpaceForLayer { root, nr: room.largest, of, more: room.lacking };
         }
         Error::Layer { nr, of, source: error }
     }

@@ -74,7 +74,7 @@ fn ctrl_c_ends_a_command_and_leaves_a_sound_store() {
 
 #[test]
 fn sigterm_ends_a_command_and_leaves_a_sound_store() {
-    for case in [&cases::LOAD_FROM_A_PIPE, &cases::RM_IN_THE_BACKGROUND] {
+    for case in [&cases::LOAD_FROM_A_PIPE, &cases::LOAD_WHILE_IT_COMES, &cases::RM_IN_THE_BACKGROUND] {
         signalled(case, Signal::SIGTERM);
     }
 }

@@ -161,6 +161,11 @@ fn load_from_a_pipe() {
 }
 
 #[test]
+fn load_while_it_comes() {
+    fails(&cases::LOAD_WHILE_IT_COMES, Errno::EIO, is_of_files);
+}
+
+#[test]
 fn load_that_takes_a_name() {
     fails(&cases::LOAD_THAT_TAKES_A_NAME, Errno::EIO, is_of_files);
 }

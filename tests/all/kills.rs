@@ -66,6 +66,11 @@ fn load_from_a_pipe() {
 }
 
 #[test]
+fn load_while_it_comes() {
+    survives(&cases::LOAD_WHILE_IT_COMES);
+}
+
+#[test]
 fn load_that_takes_a_name() {
     survives(&cases::LOAD_THAT_TAKES_A_NAME);
 }

@@ -9,6 +9,7 @@ mod support;
 mod archives; // every form that real tools write
 mod archives_choice; // several images and platforms in one archive
 mod archives_damaged; // what does not match its digests, or is no archive
+mod archives_pipe; // what is unpacked while it comes in
 
 // What the rules of layers make of tars, in the mounted tree.
 mod confinement; // what the process may do that reads it

@@ -100,14 +100,14 @@ impl Change<'_> {
                 staged.push(self.stage_layer(at, blob, *chain_id)?);
             }
         }
-        let summaries = self.fill(archive, &chain, &staged, options)?;
+        let summaries = self.fill(archive, &chain, &mut staged, options)?;
         let (mut records, mut pile) = (Vec::new(), Pile::default());
         for (layer, summary) in staged.iter().zip(&summaries) {
             let record = layer.record(&chain, summary);
             if self.store.has_layer(&layer.chain_id)? {
-                self.replace(&layer.path, &record)?;
+                self.replace(&layer.place.path, &record)?;
             } else {
-                self.keep_layer(&layer.path, &record, &mut pile)?;
+                self.keep_layer(&layer.place.path, &record, &mut pile)?;
             }
             records.push(record);
         }

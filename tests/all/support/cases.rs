@@ -1,6 +1,7 @@
 //! Each verb that changes something, and what it meets.
 
 use super::case::Case;
+use super::image::{Packing, docker};
 use super::{Image, Layer, Scene, image, layer};
 
 const CASE: Case = Case {
@@ -43,6 +44,8 @@ pub(crate) const LOAD_THAT_MAKES_THE_STORE: Case =
 pub(crate) const LOAD: Case = Case { made_by: KEPT, words: "load web.tar", between: NAMELESS_IMAGE, ..CASE };
 pub(crate) const LOAD_FROM_A_PIPE: Case =
     Case { made_by: KEPT, words: "load -", piped: Some("web.tar"), between: NAMELESS_IMAGE, ..CASE };
+pub(crate) const LOAD_WHILE_IT_COMES: Case =
+    Case { made_by: KEPT, words: "load -", piped: Some("arriving.tar.gz"), between: NAMELESS_IMAGE, ..CASE };
 pub(crate) const LOAD_THAT_TAKES_A_NAME: Case =
     Case { made_by: WEB, words: "load newer.tar", between: NAMELESS_IMAGE, ..CASE };
 pub(crate) const MOUNT_OF_AN_IMAGE: Case =
@@ -120,6 +123,10 @@ pub(crate) fn archives(scene: &Scene) {
     scene.save("web.tar", &web("web:1", "1", &of));
     scene.save("newer.tar", &web("web:1", "2", &of));
     scene.save("nameless.tar", &web("", "3", &of));
+    // Large enough to be unpacked before its image is known, and small enough for a pipe; one layer comes twice.
+    let zeros = layer().file_of_bytes(b"zeros", &vec![0; 5 << 20]).hardlink("issue", "etc/issue");
+    let arriving = over_base("arriving:1", &of).layer(&zeros).layer(&layer().whiteout("zeros")).layer(&zeros);
+    scene.write("arriving.tar.gz", &Packing::Gzip.pack(&docker(&[arriving]).tar()));
     let large = (0..100).fold(layer(), |layer, nr| layer.file(&format!("d{}/f{nr}", nr % 9), "x"));
     scene.save("large.tar", &image("large:1").layer(&large));
 }

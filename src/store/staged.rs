@@ -1,0 +1,184 @@
+//! Layers on their way into the store: where each is made, and of what.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use super::error::{Error, file};
+use super::layout::DIFF;
+use super::record::LayerRecord;
+use super::{Change, now, private_dir, stage};
+use crate::archive::{self, Archive, Blob, Taken};
+use crate::digest::Digest;
+use crate::layer::{Summary, Unpacked};
+use crate::sys::dir::Dir;
+use crate::sys::filesystem::Filesystem;
+use crate::sys::lock::Holder;
+
+/// How much larger than its blob a compressed layer often is. Where that much is not free, room is made first.
+const INFLATED: u64 = 4;
+
+/// A layer on its way into the store.
+pub(super) struct Staged<'a> {
+    /// Its place in the image, counted from 0, the base first.
+    pub(super) at: usize,
+    pub(super) blob: &'a archive::Layer,
+    pub(super) chain_id: Digest,
+    pub(super) place: Place,
+    given: Given,
+    pub(super) room: Room,
+}
+
+/// What a layer is made of.
+#[expect(clippy::large_enum_variant, reason = "each layer has one, and has it until it is made")]
+pub(super) enum Given {
+    /// A blob of the archive.
+    Blob,
+    /// Itself: it was unpacked when it came through a pipe.
+    Unpacked(Unpacked),
+    /// Its tar, made again: what came through a pipe is a layer already, on top of others.
+    Tar(File),
+}
+
+/// Where a layer is made.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) path: PathBuf,
+    pub(super) dir: Dir,
+    pub(super) diff: Dir,
+}
+
+/// What is to be said where there is no room for an image.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// How much more than there was before the load all its layers take, at least: they may be compressed.
+    pub(super) lacking: u64,
+    /// The largest of them, counted from 1: the one to blame.
+    pub(super) largest: usize,
+}
+
+impl<'a> Staged<'a> {
+    /// Returns the layer, if it is unpacked already.
+    pub(super) fn take_unpacked(&mut self) -> Option<Unpacked> {
+        match std::mem::replace(&mut self.given, Given::Blob) {
+            Given::Unpacked(unpacked) => Some(unpacked),
+            given @ (Given::Blob | Given::Tar(_)) => {
+                self.given = given;
+                None
+            }
+        }
+    }
+
+    /// Opens its blob in the archive of an image of `of` layers, or the tar that was made again.
+    pub(super) fn open(&self, archive: &Archive, of: usize, taken: &Taken) -> Result<Blob, Error> {
+        match &self.given {
+            Given::Tar(tar) => tar.try_clone().and_then(Blob::of_file).map_err(file(&self.place.path)),
+            Given::Blob | Given::Unpacked(_) => {
+                let failed = |source| Error::Blob { nr: self.at + 1, of, source };
+                archive.open_layer(self.blob, taken).map_err(failed)
+            }
+        }
+    }
+
+    /// Returns what is to be known of it.
+    pub(super) fn record(&self, chain: &[Digest], summary: &Summary) -> LayerRecord {
+        LayerRecord {
+            chain_id: self.chain_id,
+            diff_id: self.blob.diff_id,
+            parent: self.at.checked_sub(1).map(|below| chain[below]),
+            opaque_root: summary.opaque_root,
+            size: summary.bytes,
+            entries: summary.entries,
+            loaded: now(),
+        }
+    }
+}
+
+impl Change<'_> {
+    /// Makes a place in which a layer can be unpacked.
+    pub(super) fn place(&self) -> Result<Place, Error> {
+        let path = self.stage.fresh();
+        private_dir(&path)?;
+        let dir = Dir::open(&path)?;
+        dir.mkdir(DIFF.as_bytes(), 0o700)?;
+        let diff = dir.open_dir(DIFF.as_bytes())?;
+        Ok(Place { path, dir, diff })
+    }
+
+    /// Makes a place for each layer that the store lacks.
+    pub(super) fn stage_missing<'a>(
+        &self,
+        archive: &Archive,
+        image: &'a archive::Image,
+        chain: &[Digest],
+        waiting: &mut dyn FnMut(&[Holder]),
+    ) -> Result<Vec<Staged<'a>>, Error> {
+        let mut staged = Vec::new();
+        for (at, (blob, chain_id)) in image.layers.iter().zip(chain).enumerate() {
+            if self.store.has_layer(chain_id)? {
+                // It may be lost, and this costs little.
+                self.name_layer(&chain_id.hex())?;
+                continue;
+            }
+            staged.push(self.stage_arrived(archive, at, blob, *chain_id, chain.len())?);
+        }
+        if let Some(layer) = staged.first() {
+            let to_come = || staged.iter().filter(|layer| !matches!(layer.given, Given::Unpacked(_)));
+            let needed: u64 = to_come().map(|layer| layer.blob.size).sum();
+            if Filesystem::of(&layer.place.diff)?.free < needed.saturating_mul(INFLATED) {
+                // What cannot be deleted now may still leave room enough.
+                let _ = stage::sweep_now(self.layout(), waiting, &mut |_| {});
+            }
+            let free = Filesystem::of(&layer.place.diff)?.free;
+            let largest = to_come().max_by_key(|layer| layer.blob.size).map_or(0, |layer| layer.at + 1);
+            let room = Room { lacking: needed.saturating_sub(free), largest };
+            staged.iter_mut().for_each(|layer| layer.room = room);
+        }
+        Ok(staged)
+    }
+
+    /// Makes a place for one layer, or takes the one in which it was unpacked when it came in.
+    fn stage_arrived<'a>(
+        &self,
+        archive: &Archive,
+        at: usize,
+        blob: &'a archive::Layer,
+        chain_id: Digest,
+        of: usize,
+    ) -> Result<Staged<'a>, Error> {
+        let nr = at + 1;
+        let Some(taken) = archive.taken(blob).map_err(|source| Error::Blob { nr, of, source })? else {
+            return self.stage_layer(at, blob, chain_id);
+        };
+        let room = Room { lacking: 0, largest: nr };
+        match self.given(taken, blob, chain_id)? {
+            Ok((place, given)) => Ok(Staged { at, blob, chain_id, place, given, room }),
+            Err(e) => Err(self.layer_failed(e, nr, of, room)),
+        }
+    }
+
+    /// Makes a place for one layer.
+    pub(super) fn stage_layer<'a>(
+        &self,
+        at: usize,
+        blob: &'a archive::Layer,
+        chain_id: Digest,
+    ) -> Result<Staged<'a>, Error> {
+        let room = Room { lacking: 0, largest: at + 1 };
+        Ok(Staged { at, blob, chain_id, place: self.place()?, given: Given::Blob, room })
+    }
+
+    /// Counts the bytes of those layers that went by before anybody knew that they are of this image.
+    pub(super) fn count_arrived(
+        &self,
+        archive: &Archive,
+        staged: &[Staged<'_>],
+        of: usize,
+    ) -> Result<Taken, Error> {
+        let taken = Taken::default();
+        for layer in staged.iter().filter(|layer| !matches!(layer.given, Given::Blob)) {
+            let counted = archive.count(layer.blob, &taken);
+            counted.map_err(|exceeded| self.layer_failed(exceeded.into(), layer.at + 1, of, layer.room))?;
+        }
+        Ok(taken)
+    }
+}
