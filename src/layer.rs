@@ -223,12 +223,19 @@ fn decoded(
 
 /// Makes a new directory one from which nothing is inherited: no default ACL, no setgid bit, no foreign group.
 pub fn fresh_root(dir: &Dir) -> Result<(), CallFailed> {
+    // Most are so already, and a change that changes nothing goes through the filesystem's journal all the same.
+    let xattrs = dir.xattrs_self()?;
     for acl in [b"system.posix_acl_default", b"system.posix_acl_access".as_slice()] {
-        dir.remove_xattr_self(acl)?;
+        if xattrs.iter().any(|(key, _)| key == acl) {
+            dir.remove_xattr_self(acl)?;
+        }
     }
+    let stat = dir.stat_self()?;
     let (uid, gid) = sys::creates_as();
-    dir.chown_self(uid, gid)?;
-    dir.chmod_self(0o700)
+    if (stat.st_uid, stat.st_gid) != (uid, gid) {
+        dir.chown_self(uid, gid)?;
+    }
+    if stat.st_mode & 0o7777 == 0o700 { Ok(()) } else { dir.chmod_self(0o700) }
 }
 
 /// Gives the fresh directory `to` the metadata of the layer's root `from`.

@@ -41,7 +41,7 @@ use super::error::{Error, file};
 use super::layers::tar_of;
 use super::layout::DIFF;
 use super::load::AT_ONCE;
-use super::staged::{Given, Place};
+use super::staged::{Given, Made, Place};
 use crate::archive::{self, Archive, Lent, Source, Taker};
 use crate::digest::Digest;
 use crate::layer::recipe::{DISPLACED, RECIPE};
@@ -109,7 +109,7 @@ impl Change<'_> {
         nr: usize,
         blob: &archive::Layer,
         chain_id: Digest,
-    ) -> Result<Result<(Place, Given), layer::Error>, Error> {
+    ) -> Result<Result<Given, layer::Error>, Error> {
         let mut arrivals = self.arrivals.lock();
         match std::mem::replace(&mut arrivals[nr], Arrival::Coming) {
             Arrival::Coming => Ok(Err(layer::Error::Read(io::Error::other("it was refused before")))),
@@ -117,14 +117,13 @@ impl Change<'_> {
             Arrival::There(place, unnamed) => {
                 Ok(unnamed.named(&blob.diff_id, blob.blob().as_ref()).map(|unpacked| {
                     arrivals[nr] = Arrival::Layer { chain_id, staged: place.path.clone() };
-                    (place, Given::Unpacked(unpacked))
+                    Given::Unpacked(Made { place, unpacked })
                 }))
             }
             Arrival::Layer { chain_id, staged } => {
                 let tar = self.make_again(&chain_id, &staged)?;
                 arrivals[nr] = Arrival::Layer { chain_id, staged };
-                let place = self.place()?;
-                Ok(tar.map(|tar| (place, Given::Tar(tar))))
+                Ok(tar.map(Given::Tar))
             }
         }
     }

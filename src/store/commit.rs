@@ -89,7 +89,9 @@ impl Change<'_> {
             entries: summary.entries,
             loaded: now(),
         };
-        self.keep_layer(&staged, &record, &mut Pile::default())?;
+        let parent = parent.filter(|_| !summary.opaque_root);
+        let link = self.furnish_layer(&staged, chain_id, parent, &mut Pile::default())?;
+        self.keep_layer(&staged, &link, &record)?;
         Ok(Added { layer: ImageLayer { chain_id, diff_id, size: summary.bytes }, is_new: true, left_out })
     }
 

@@ -110,7 +110,7 @@ pub(super) fn tar_of(
     Ok(rebuild(&recipe, displaced.as_ref(), &Dir::open(diff)?, out, wrong))
 }
 
-/// The layer that was put in place last, and its stack as [`Store::stack`] would tell: what the next one stands on.
+/// The layer that was furnished last, and its stack as [`Store::stack`] would tell: what the next one stands on.
 #[derive(Debug, Default)]
 pub(super) struct Pile {
     top: Option<Digest>,
@@ -118,29 +118,33 @@ pub(super) struct Pile {
 }
 
 impl Change<'_> {
-    /// Moves a finished layer from `staged`, which holds its `diff` and its recipe, into place, on top of `pile` if that is
-    /// what it stands on.
-    pub(super) fn keep_layer(
+    /// Writes what lies beside the `diff` in `staged`, which is to be the layer `chain_id` above `parent`: on top of `pile`, if
+    /// that is what it stands on. Returns its short name.
+    pub(super) fn furnish_layer(
         &self,
         staged: &Path,
-        layer: &LayerRecord,
+        chain_id: Digest,
+        parent: Option<Digest>,
         pile: &mut Pile,
-    ) -> Result<(), Error> {
-        let id = layer.chain_id.hex();
-        let mut links = match layer.parent.filter(|_| !layer.opaque_root) {
+    ) -> Result<String, Error> {
+        let mut links = match parent {
             Some(parent) if pile.top == Some(parent) => std::mem::take(&mut pile.links),
             Some(parent) => self.store.stack(&parent)?,
             None => Vec::new(),
         };
         let link = self.furnish(staged, &links)?;
+        links.insert(0, layout::short(&link));
+        *pile = Pile { top: Some(chain_id), links };
+        Ok(link)
+    }
+
+    /// Moves a furnished layer from `staged`, which holds its recipe too, into place.
+    pub(super) fn keep_layer(&self, staged: &Path, link: &str, layer: &LayerRecord) -> Result<(), Error> {
         self.keep_recipe(staged, &layer.chain_id)?;
         // Written in place: nobody reads it before the directory is there.
         let place = self.layout().layer(&layer.chain_id);
         fs::write(&place, record::write(layer)).map_err(file(&place))?;
-        self.put_overlay(staged, &link, &id)?;
-        links.insert(0, layout::short(&link));
-        *pile = Pile { top: Some(layer.chain_id), links };
-        Ok(())
+        self.put_overlay(staged, link, &layer.chain_id.hex())
     }
 
     /// Moves a layer's recipe from where it was made into place, in the stead of one that is there.

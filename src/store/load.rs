@@ -15,11 +15,11 @@ use super::error::{Error, is_there};
 use super::layers::Pile;
 use super::layout::DIFF;
 use super::record::{ImageLayer, ImageRecord, LayerRecord};
-use super::staged::{Place, Room, Staged};
+use super::staged::{Made, Room, Settled, Staged};
 use super::{Change, Own, now};
 use crate::archive::{self, Archive, Blob};
 use crate::digest::Digest;
-use crate::layer::{self, Below, Buffers, Options, Summary, Unpacked};
+use crate::layer::{self, Below, Buffers, Options};
 use crate::sys::CallFailed;
 use crate::sys::dir::Dir;
 use crate::sys::lock::Holder;
@@ -50,11 +50,13 @@ impl Change<'_> {
         let chain = chain_ids(image);
         let _own = self.own_missing(&chain, waiting)?;
         let mut staged = self.stage_missing(archive, image, &chain, waiting)?;
-        let summaries = self.fill(archive, &chain, &mut staged, options)?;
-        let (mut new, mut pile, mut warnings) = (Vec::new(), Pile::default(), Vec::new());
-        for (layer, summary) in staged.iter().zip(&summaries) {
+        let settled = self.fill(archive, &chain, &mut staged, options)?;
+        let (mut new, mut warnings) = (Vec::new(), Vec::new());
+        for (layer, Settled { path, summary, link }) in staged.iter().zip(&settled) {
             let record = layer.record(&chain, summary);
-            self.keep_layer(&layer.place.path, &record, &mut pile)?;
+            if let Some(link) = link {
+                self.keep_layer(path, link, &record)?;
+            }
             new.push(record);
             let place = format!("layer {} of {}", layer.at + 1, chain.len());
             warnings.extend(summary.left_out.sentences().iter().map(|warning| format!("{place}: {warning}")));
@@ -108,7 +110,7 @@ impl Change<'_> {
         chain: &[Digest],
         staged: &mut [Staged<'_>],
         options: &Options,
-    ) -> Result<Vec<Summary>, Error> {
+    ) -> Result<Vec<Settled>, Error> {
         let taken = self.count_arrived(archive, staged, chain.len())?;
         let arrived: Vec<_> = staged.iter_mut().map(Staged::take_unpacked).collect();
         let staged = &*staged;
@@ -145,6 +147,7 @@ impl Change<'_> {
         })
     }
 
+    /// Makes a place for a layer, and unpacks it there.
     fn unpack(
         &self,
         blob: Blob,
@@ -152,27 +155,28 @@ impl Change<'_> {
         of: usize,
         options: &Options,
         buffers: &mut Buffers,
-    ) -> Result<Unpacked, Error> {
-        let Place { dir, diff, .. } = &layer.place;
-        layer::unpack(blob, &layer.blob.diff_id, diff, dir, options, buffers)
-            .map_err(|e| self.layer_failed(e, layer.at + 1, of, layer.room))
+    ) -> Result<Made, Error> {
+        let place = self.place()?;
+        let unpacked = layer::unpack(blob, &layer.blob.diff_id, &place.diff, &place.dir, options, buffers)
+            .map_err(|e| self.layer_failed(e, layer.at + 1, of, layer.room))?;
+        Ok(Made { place, unpacked })
     }
 
-    /// Settles layers in the order of the stack, as they come in.
+    /// Settles and furnishes layers in the order of the stack, as they come in.
     fn settle(
         &self,
         chain: &[Digest],
         staged: &[Staged<'_>],
-        mut arrived: Vec<Option<Unpacked>>,
-        unpacked: &mpsc::Receiver<(usize, Result<Unpacked, Error>)>,
-    ) -> Result<Vec<Summary>, Error> {
-        let mut summaries = Vec::new();
+        mut arrived: Vec<Option<Made>>,
+        made: &mpsc::Receiver<(usize, Result<Made, Error>)>,
+    ) -> Result<Vec<Settled>, Error> {
+        let (mut settled, mut pile) = (Vec::new(), Pile::default());
         let mut below = Below::default();
         let mut at = 0;
-        while summaries.len() < staged.len() {
-            let layer = &staged[summaries.len()];
-            let Some(ready) = arrived[summaries.len()].take() else {
-                let (i, result) = unpacked.recv().expect("workers send a result for each layer, or an error");
+        while settled.len() < staged.len() {
+            let layer = &staged[settled.len()];
+            let Some(Made { place, unpacked: ready }) = arrived[settled.len()].take() else {
+                let (i, result) = made.recv().expect("workers send a result for each layer, or an error");
                 arrived[i] = Some(result?);
                 continue;
             };
@@ -180,13 +184,18 @@ impl Change<'_> {
                 self.lay(&mut below, there)?;
             }
             at = layer.at + 1;
-            let diff = &layer.place.diff;
             let failed = |e| self.layer_failed(e, layer.at + 1, chain.len(), layer.room);
-            let summary = ready.settle(diff, &below).map_err(failed)?;
-            below.lay(diff.again()?, summary.opaque_root);
-            summaries.push(summary);
+            let summary = ready.settle(&place.diff, &below).map_err(failed)?;
+            let link = if self.store.has_layer(&layer.chain_id)? {
+                None
+            } else {
+                let parent = layer.at.checked_sub(1).map(|at| chain[at]).filter(|_| !summary.opaque_root);
+                Some(self.furnish_layer(&place.path, layer.chain_id, parent, &mut pile)?)
+            };
+            below.lay(place.diff, summary.opaque_root);
+            settled.push(Settled { path: place.path, summary, link });
         }
-        Ok(summaries)
+        Ok(settled)
     }
 
     /// Lays a layer that the store has on top of `below`.

@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use super::error::{Error, file};
+use super::error::Error;
 use super::layout::DIFF;
 use super::record::LayerRecord;
 use super::{Change, now, private_dir, stage};
 use crate::archive::{self, Archive, Blob, Taken};
 use crate::digest::Digest;
-use crate::layer::{Summary, Unpacked};
+use crate::layer::{self, Summary, Unpacked};
 use crate::sys::dir::Dir;
 use crate::sys::filesystem::Filesystem;
 use crate::sys::lock::Holder;
@@ -23,7 +23,6 @@ pub(super) struct Staged<'a> {
     pub(super) at: usize,
     pub(super) blob: &'a archive::Layer,
     pub(super) chain_id: Digest,
-    pub(super) place: Place,
     given: Given,
     pub(super) room: Room,
 }
@@ -34,7 +33,7 @@ pub(super) enum Given {
     /// A blob of the archive.
     Blob,
     /// Itself: it was unpacked when it came through a pipe.
-    Unpacked(Unpacked),
+    Unpacked(Made),
     /// Its tar, made again: what came through a pipe is a layer already, on top of others.
     Tar(File),
 }
@@ -56,11 +55,31 @@ pub(super) struct Room {
     pub(super) largest: usize,
 }
 
+/// A layer that is unpacked, and where that was done.
+pub(super) struct Made {
+    pub(super) place: Place,
+    pub(super) unpacked: Unpacked,
+}
+
+/// A layer that is whole, but for its place in the store.
+pub(super) struct Settled {
+    /// Where it is now.
+    pub(super) path: PathBuf,
+    pub(super) summary: Summary,
+    /// Its short name; none where the store has such a layer, which has one.
+    pub(super) link: Option<String>,
+}
+
 impl<'a> Staged<'a> {
-    /// Returns the layer, if it is unpacked already.
-    pub(super) fn take_unpacked(&mut self) -> Option<Unpacked> {
+    /// The layer `at` of an image, to be made of a blob of the archive.
+    pub(super) fn of_blob(at: usize, blob: &'a archive::Layer, chain_id: Digest) -> Self {
+        Self { at, blob, chain_id, given: Given::Blob, room: Room { lacking: 0, largest: at + 1 } }
+    }
+
+    /// Returns the layer and where it is, if it is unpacked already.
+    pub(super) fn take_unpacked(&mut self) -> Option<Made> {
         match std::mem::replace(&mut self.given, Given::Blob) {
-            Given::Unpacked(unpacked) => Some(unpacked),
+            Given::Unpacked(made) => Some(made),
             given @ (Given::Blob | Given::Tar(_)) => {
                 self.given = given;
                 None
@@ -70,11 +89,14 @@ impl<'a> Staged<'a> {
 
     /// Opens its blob in the archive of an image of `of` layers, or the tar that was made again.
     pub(super) fn open(&self, archive: &Archive, of: usize, taken: &Taken) -> Result<Blob, Error> {
+        let nr = self.at + 1;
         match &self.given {
-            Given::Tar(tar) => tar.try_clone().and_then(Blob::of_file).map_err(file(&self.place.path)),
+            Given::Tar(tar) => {
+                let failed = |e| Error::Layer { nr, of, source: layer::Error::Read(e) };
+                tar.try_clone().and_then(Blob::of_file).map_err(failed)
+            }
             Given::Blob | Given::Unpacked(_) => {
-                let failed = |source| Error::Blob { nr: self.at + 1, of, source };
-                archive.open_layer(self.blob, taken).map_err(failed)
+                archive.open_layer(self.blob, taken).map_err(|source| Error::Blob { nr, of, source })
             }
         }
     }
@@ -104,7 +126,7 @@ impl Change<'_> {
         Ok(Place { path, dir, diff })
     }
 
-    /// Makes a place for each layer that the store lacks.
+    /// Finds out what each layer that the store lacks will be made of, and whether there is room.
     pub(super) fn stage_missing<'a>(
         &self,
         archive: &Archive,
@@ -121,14 +143,15 @@ impl Change<'_> {
             }
             staged.push(self.stage_arrived(archive, at, blob, *chain_id, chain.len())?);
         }
-        if let Some(layer) = staged.first() {
+        if !staged.is_empty() {
+            let stage = Dir::open(self.stage.path())?;
             let to_come = || staged.iter().filter(|layer| !matches!(layer.given, Given::Unpacked(_)));
             let needed: u64 = to_come().map(|layer| layer.blob.size).sum();
-            if Filesystem::of(&layer.place.diff)?.free < needed.saturating_mul(INFLATED) {
+            if Filesystem::of(&stage)?.free < needed.saturating_mul(INFLATED) {
                 // What cannot be deleted now may still leave room enough.
                 let _ = stage::sweep_now(self.layout(), waiting, &mut |_| {});
             }
-            let free = Filesystem::of(&layer.place.diff)?.free;
+            let free = Filesystem::of(&stage)?.free;
             let largest = to_come().max_by_key(|layer| layer.blob.size).map_or(0, |layer| layer.at + 1);
             let room = Room { lacking: needed.saturating_sub(free), largest };
             staged.iter_mut().for_each(|layer| layer.room = room);
@@ -136,7 +159,7 @@ impl Change<'_> {
         Ok(staged)
     }
 
-    /// Makes a place for one layer, or takes the one in which it was unpacked when it came in.
+    /// Finds out what one layer will be made of: it may have been unpacked when it came in.
     fn stage_arrived<'a>(
         &self,
         archive: &Archive,
@@ -147,24 +170,13 @@ impl Change<'_> {
     ) -> Result<Staged<'a>, Error> {
         let nr = at + 1;
         let Some(taken) = archive.taken(blob).map_err(|source| Error::Blob { nr, of, source })? else {
-            return self.stage_layer(at, blob, chain_id);
+            return Ok(Staged::of_blob(at, blob, chain_id));
         };
         let room = Room { lacking: 0, largest: nr };
         match self.given(taken, blob, chain_id)? {
-            Ok((place, given)) => Ok(Staged { at, blob, chain_id, place, given, room }),
+            Ok(given) => Ok(Staged { at, blob, chain_id, given, room }),
             Err(e) => Err(self.layer_failed(e, nr, of, room)),
         }
-    }
-
-    /// Makes a place for one layer.
-    pub(super) fn stage_layer<'a>(
-        &self,
-        at: usize,
-        blob: &'a archive::Layer,
-        chain_id: Digest,
-    ) -> Result<Staged<'a>, Error> {
-        let room = Room { lacking: 0, largest: at + 1 };
-        Ok(Staged { at, blob, chain_id, place: self.place()?, given: Given::Blob, room })
     }
 
     /// Counts the bytes of those layers that went by before anybody knew that they are of this image.

@@ -10,10 +10,11 @@ use crate::archive::{self, Archive};
 use crate::digest::Digest;
 use crate::layer::Options;
 use crate::store::error::{Error, is_there};
-use crate::store::layers::{Pile, gone, is_link, names_in, new_link};
+use crate::store::layers::{gone, is_link, names_in, new_link};
 use crate::store::layout::{COMMITTED, DIFF, LINK, LOWER, WORK};
 use crate::store::load::chain_ids;
 use crate::store::record::{self, LayerRecord};
+use crate::store::staged::Staged;
 use crate::store::{Change, private_dir};
 use crate::sys::dir::Dir;
 
@@ -97,17 +98,16 @@ impl Change<'_> {
         let mut staged = Vec::new();
         for (at, (blob, chain_id)) in image.layers.iter().zip(&chain).enumerate() {
             if damaged.contains(chain_id) {
-                staged.push(self.stage_layer(at, blob, *chain_id)?);
+                staged.push(Staged::of_blob(at, blob, *chain_id));
             }
         }
-        let summaries = self.fill(archive, &chain, &mut staged, options)?;
-        let (mut records, mut pile) = (Vec::new(), Pile::default());
-        for (layer, summary) in staged.iter().zip(&summaries) {
-            let record = layer.record(&chain, summary);
-            if self.store.has_layer(&layer.chain_id)? {
-                self.replace(&layer.place.path, &record)?;
-            } else {
-                self.keep_layer(&layer.place.path, &record, &mut pile)?;
+        let settled = self.fill(archive, &chain, &mut staged, options)?;
+        let mut records = Vec::new();
+        for (layer, settled) in staged.iter().zip(&settled) {
+            let record = layer.record(&chain, &settled.summary);
+            match &settled.link {
+                Some(link) => self.keep_layer(&settled.path, link, &record)?,
+                None => self.replace(&settled.path, &record)?,
             }
             records.push(record);
         }
