@@ -15,6 +15,7 @@ mod enter;
 mod explain;
 mod export;
 mod fault;
+mod helper;
 mod history;
 mod images;
 mod init;
@@ -55,6 +56,7 @@ use crate::sys::caps::{self, Need, TO_READ};
 use crate::sys::lock::Holder;
 use config::Config;
 use fault::{Cause, Fault};
+use helper::Helper;
 use sweep::Sweeping;
 
 /// Mounts image archives as writable root filesystems on overlayfs.
@@ -123,11 +125,31 @@ enum Verb {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let matches = Cli::command().get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let mut words = std::env::args_os();
+    let Some(helper) = words.next().and_then(|program| Helper::called(&program)) else {
+        return ExitCode::from(run(std::env::args_os().collect()));
+    };
+    match helper.translated(&words.collect::<Vec<_>>()) {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(line)) => ExitCode::from(Helper::exit(run(line))),
+        Err(wrong) => ExitCode::from(Helper::exit(Fault::usage(wrong).report())),
+    }
+}
+
+/// Runs a command line, and returns its exit code.
+fn run(line: Vec<OsString>) -> u8 {
+    let matches = Cli::command().try_get_matches_from(line);
+    let read = matches.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match read {
+        Ok(read) => read,
+        Err(error) => {
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(1);
+        }
+    };
     let config = Config::of(&cli, &matches);
     match config.and_then(|config| cli.run(config)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(fault) => fault.report(),
     }
 }

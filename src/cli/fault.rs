@@ -6,7 +6,6 @@ mod progress;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
@@ -178,13 +177,13 @@ impl Fault {
     }
 
     /// Tells the user, and returns the exit code.
-    pub(super) fn report(&self) -> ExitCode {
+    pub(super) fn report(&self) -> u8 {
         if let Cause::Ended(code) = self.cause {
-            return ExitCode::from(code);
+            return code;
         }
         self.tell();
         self.others.iter().for_each(Self::tell);
-        ExitCode::from(self.cause.exit() as u8)
+        self.cause.exit() as u8
     }
 
     fn tell(&self) {

@@ -71,6 +71,12 @@ struct Arguments {
     /// Remove the container and its changes when it is unmounted
     #[arg(long)]
     rm: bool,
+    /// Mount a container where it was mounted last
+    #[arg(long, conflicts_with_all = ["lower", "name", "rm", "image", "platform"])]
+    same_place: bool,
+    /// What mount(8) wants of its helpers: a container of that name is mounted again, and nothing is printed
+    #[arg(long, hide = true)]
+    as_helper: bool,
     /// Make TARGET where it is missing
     #[arg(long)]
     mkdir: bool,
@@ -153,6 +159,10 @@ impl Mount {
         let (done, image) =
             arguments.mount(context, source, target).map_err(|cause| Fault::new("mount", object, cause))?;
         done.warnings.iter().for_each(|warning| fault::warn(warning));
+        if arguments.as_helper {
+            arguments.pick.sync.start(context, &image);
+            return Ok(());
+        }
         print::path(&done.target)?;
         if let Some(name) = &done.container {
             fault::say(&format!("container '{name}'"));
@@ -271,14 +281,15 @@ impl Arguments {
         source: &Path,
         target: Option<&Path>,
     ) -> Result<(Done, Digest), Cause> {
-        let target = target.map(|target| self.pin(target)).transpose()?;
-        let (again, how) = (self.how(target.as_ref())?, self.how_anew(target.as_ref())?);
         let store = context.open_store()?;
+        let last = if self.same_place { Some(last_place(&store, source)?) } else { None };
+        let target = target.or(last.as_deref()).map(|target| self.pin(target)).transpose()?;
+        let (again, how) = (self.how(target.as_ref())?, self.how_anew(target.as_ref())?);
         let change = store.change(Share::Shared, &mut waiting())?;
         container::forget_ephemeral(&change)?;
         let image = match self.find(&store, source)? {
             Source::Container(container) => {
-                if let Some(option) = self.wants_a_new_container() {
+                if let Some(option) = self.wants_a_new_container().filter(|_| !self.as_helper) {
                     return Err(Cause::Usage(format!(
                         "{option} is for a new container, and this one is there"
                     )));
@@ -308,6 +319,11 @@ impl Arguments {
 
     /// Finds out what the source means.
     fn find(&self, store: &Store, source: &Path) -> Result<Source, Cause> {
+        if let (true, Some(name)) = (self.as_helper, &self.name) {
+            if let Some(container) = store.container(name)?.filter(|container| container.name == *name) {
+                return Ok(Source::Container(container));
+            }
+        }
         Source::find(store, source, &self.pick, self.wants_a_new_container().is_some())
     }
 
@@ -335,6 +351,14 @@ impl Arguments {
         ];
         given.iter().find(|(_, given)| *given).map(|(option, _)| *option)
     }
+}
+
+/// Returns where a container was mounted last.
+fn last_place(store: &Store, source: &Path) -> Result<PathBuf, Cause> {
+    let name = source.to_str().unwrap_or_default();
+    let container = store.container(name)?.ok_or_else(|| store.no_container(name))?;
+    let place = container.target.map(|target| target.path());
+    place.ok_or_else(|| Cause::Usage(format!("'{name}' was never mounted on a TARGET")))
 }
 
 /// Whether a source can only be a path, or standard input.

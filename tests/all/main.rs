@@ -43,6 +43,7 @@ mod squash; // several layers become one
 // What is mounted.
 mod mounts; // containers and targets
 mod mounts_again; // containers that come back, and who still uses them
+mod helper; // mount(8), fstab(5), and containers that come back where they were
 mod mounts_options; // upper directories, options, methods, numbers of layers
 mod lives; // hundreds of operations in no order: each keeps the store whole, the last leaves it empty
 mod stress; // two hundred rounds, eight at a time
