@@ -37,6 +37,7 @@ mod remove;
 mod run;
 mod save;
 mod squash;
+mod snapshots;
 mod sweep;
 mod sync;
 mod task;
@@ -94,6 +95,10 @@ enum Verb {
     Cp(cp::Cp),
     Commit(commit::Commit),
     Squash(squash::Squash),
+    Snapshot(snapshots::Snapshot),
+    Snapshots(snapshots::Snapshots),
+    Reset(snapshots::Reset),
+    Branch(snapshots::Branch),
     Tag(remove::Tag),
     Rm(remove::Rm),
     Prune(prune::Prune),
@@ -183,6 +188,10 @@ impl Cli {
             Verb::Cp(verb) => verb.run(&context),
             Verb::Commit(verb) => verb.run(&context),
             Verb::Squash(verb) => verb.run(&context),
+            Verb::Snapshot(verb) => verb.run(&context),
+            Verb::Snapshots(verb) => verb.run(&context),
+            Verb::Reset(verb) => verb.run(&context),
+            Verb::Branch(verb) => verb.run(&context),
             Verb::Tag(verb) => verb.run(&context),
             Verb::Rm(verb) => verb.run(&context),
             Verb::Prune(verb) => verb.run(&context),
@@ -243,6 +252,10 @@ impl Verb {
             | Self::Ls(_)
             | Self::Cat(_)
             | Self::Cp(_)
+            | Self::Snapshot(_)
+            | Self::Snapshots(_)
+            | Self::Reset(_)
+            | Self::Branch(_)
             | Self::Tag(_)
             | Self::Rm(_)
             | Self::Prune(_)
@@ -267,6 +280,9 @@ impl Verb {
             Self::Mount(_)
             | Self::Run(_)
             | Self::Umount(_)
+            | Self::Snapshot(_)
+            | Self::Reset(_)
+            | Self::Branch(_)
             | Self::Tag(_)
             | Self::Probe(_)
             | Self::Commit(_)
@@ -280,6 +296,7 @@ impl Verb {
             | Self::Images(_)
             | Self::Layers(_)
             | Self::Mounts(_)
+            | Self::Snapshots(_)
             | Self::Inspect(_)
             | Self::History(_)
             | Self::Tree(_)

@@ -6,8 +6,8 @@
 //!   boot                        in which boot of the machine it was made or recovered last; see [`recover`]
 //!   overlay2/                   Docker's tree, exactly
 //!     l/<LINK> -> ../<id>/diff    a layer's short name: 26 characters of A-Z2-7
-//!     <id>/                       a layer (its chain id) or a container (random), 64 hex digits
-//!       diff/                       the layer's own tree, or the container's upper directory
+//!     <id>/                       a layer (its chain id), a container or a snapshot (random), 64 hex digits
+//!       diff/                       the layer's or the snapshot's own tree, or the container's upper directory
 //!       link                        its short name
 //!       lower                       what lies below, uppermost first: l/LINK:l/LINK
 //!       work/  merged/              overlayfs' scratch directory; where a container mounts by default
@@ -17,6 +17,7 @@
 //!   images/<id>/                image.json, config.json; committed, as a layer has it
 //!   names.json                  which name means which image; names.synced.json: the same, as it was synced last
 //!   containers/<name>.json      what is known of a container
+//!   snapshots/<id>.json         what is known of a snapshot
 //!   empty/                      an empty directory: what an image without layers is made of
 //!   staging/                    what is being made and removed, by command; see [`stage`]
 //!   locks/                      see [`Change`]
@@ -37,6 +38,7 @@ pub mod disk;
 pub mod error;
 pub mod explain;
 pub mod filter;
+pub mod freeze;
 pub mod history;
 pub mod images;
 pub mod layers;
@@ -48,6 +50,7 @@ pub mod record;
 pub mod recover;
 mod reserve;
 pub mod save;
+pub mod snapshots;
 pub mod stage;
 mod staged;
 pub mod sync;
@@ -318,12 +321,13 @@ fn make_folders(layout: &Layout) -> Result<(), Error> {
         layout.recipes(),
         layout.images(),
         layout.containers(),
+        layout.snapshots(),
         layout.staging(),
         layout.locks(),
         layout.empty(),
         layout.reserve(),
     ] {
-        DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(file(path))?;
+        folder(&path)?;
     }
     let empty = Dir::open(&layout.empty())?;
     crate::layer::fresh_root(&empty)?;
@@ -348,6 +352,11 @@ fn try_out(root: &Dir) -> Result<(), Error> {
     crate::sys::tree::remove(root, TRIAL)?;
     whiteout.map_err(|_| unfit("whiteouts (character devices)"))?;
     opaque.map_err(|_| unfit("overlayfs' extended attributes (trusted.*)"))
+}
+
+/// Makes a folder of the store's where it is missing.
+fn folder(path: &Path) -> Result<(), Error> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(file(path))
 }
 
 /// Makes a directory that only root may enter.

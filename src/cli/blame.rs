@@ -13,7 +13,7 @@ use crate::layer::trace::{self, Says, Word};
 use crate::layer::view::{Pool, View, nearest};
 use crate::mount::container;
 use crate::store::history::Step;
-use crate::store::record::{ContainerRecord, ImageRecord, StoredPath};
+use crate::store::record::{ContainerRecord, ImageRecord, SnapshotRecord, StoredPath};
 use crate::store::{self, Store};
 use crate::sys::caps::TO_LOOK;
 
@@ -45,6 +45,8 @@ pub(super) struct Blame {
 struct WordRow {
     /// The layer's number, 1 is the base; `null` for what a container has changed.
     layer: Option<usize>,
+    /// The snapshot in which it had changed it; `null` for what is not in one.
+    snapshot: Option<String>,
     diff_id: Option<Digest>,
     chain_id: Option<Digest>,
     /// `added`, `changed`, `unchanged`, `removed`, `replaced` or `hidden`.
@@ -83,6 +85,8 @@ const WORDS: &[Column<WordRow>] = &[
 /// An image, and a container over it where that was named.
 struct Subject {
     container: Option<ContainerRecord>,
+    /// The snapshots that it stands on, uppermost first.
+    snapshots: Vec<SnapshotRecord>,
     image: ImageRecord,
     steps: Vec<Step>,
 }
@@ -123,11 +127,10 @@ impl Blame {
         let record = layer.map(|nr| &subject.image.layers[nr - 1]);
         let step = subject.steps.iter().find(|step| step.layer.as_ref().map(|(nr, _)| *nr) == layer);
         let created_by = step.filter(|_| layer.is_some()).and_then(|step| step.created_by.clone());
-        let instruction = match (&created_by, &subject.container) {
-            (Some(text), _) if self.no_trunc => print::text(text),
-            (Some(text), _) => brief(text),
-            (None, Some(container)) if layer.is_none() => format!("container '{}'", container.name),
-            (None, _) => "-".to_owned(),
+        let instruction = match &created_by {
+            Some(text) if self.no_trunc => print::text(text),
+            Some(text) => brief(text),
+            None => subject.called(word.depth).unwrap_or_else(|| "-".to_owned()),
         };
         let id = |digest: Digest| if self.no_trunc { digest.to_string() } else { digest.short() };
         let shown = Shown {
@@ -141,6 +144,7 @@ impl Blame {
         };
         let row = WordRow {
             layer,
+            snapshot: subject.snapshot(word.depth).and_then(|snapshot| snapshot.name.clone()),
             diff_id: record.map(|layer| layer.diff_id),
             chain_id: record.map(|layer| layer.chain_id),
             action: action(word),
@@ -176,8 +180,9 @@ impl Subject {
             Some(container) => container::image_of(store, container)?,
             None => store.image(name)?.record,
         };
+        let snapshots = container.as_ref().map_or_else(|| Ok(Vec::new()), |over| store.stands_on(over))?;
         let steps = store.history(&image)?;
-        Ok(Self { container, image, steps })
+        Ok(Self { container, snapshots, image, steps })
     }
 
     /// Opens all layers, and those that are seen.
@@ -189,20 +194,39 @@ impl Subject {
             None => None,
         };
         let upper = upper.map(|dir| pool.add(dir)).transpose().map_err(store::Error::from)?;
-        let on = |stack: Vec<usize>| upper.into_iter().chain(stack).collect();
+        let frozen = store.open_snapshots(self.snapshots.first().map(|top| top.id.as_str()), pool)?;
+        let on = |stack: Vec<usize>| upper.into_iter().chain(frozen.clone()).chain(stack).collect();
         Ok((on(store.open_layers(&self.image, pool)?), on(store.open_image(&self.image, pool)?)))
     }
 
     /// Returns the number of the layer so far from the top.
     fn number(&self, depth: usize) -> Option<usize> {
-        let depth = depth.checked_sub(usize::from(self.container.is_some()))?;
-        Some(self.image.layers.len() - depth)
+        Some(self.image.layers.len() - depth.checked_sub(self.above())?)
+    }
+
+    /// Returns how many directories lie above the image's layers.
+    fn above(&self) -> usize {
+        usize::from(self.container.is_some()) + self.snapshots.len()
+    }
+
+    fn snapshot(&self, depth: usize) -> Option<&SnapshotRecord> {
+        self.snapshots.get(depth.checked_sub(1)?)
+    }
+
+    /// Returns what a directory above the image's layers is called, so far from the top.
+    fn called(&self, depth: usize) -> Option<String> {
+        let container = self.container.as_ref()?;
+        let Some(snapshot) = self.snapshot(depth) else {
+            return (depth == 0).then(|| format!("container '{}'", container.name));
+        };
+        let name = snapshot.name.as_ref();
+        Some(name.map_or_else(|| "a snapshot".to_owned(), |name| format!("snapshot '{name}'")))
     }
 
     /// Overlayfs ignores a mark on a root, so there is none to be found: the records know of those that hide everything.
     fn add_opaque_roots(&self, store: &Store, words: &mut Vec<Word>) -> Result<(), Cause> {
         for (nr, layer) in self.image.layers.iter().enumerate().skip(1) {
-            let depth = self.image.layers.len() - 1 - nr + usize::from(self.container.is_some());
+            let depth = self.image.layers.len() - 1 - nr + self.above();
             if !store.layer(&layer.chain_id)?.is_some_and(|record| record.opaque_root) {
                 continue;
             }

@@ -167,7 +167,7 @@ impl Check {
 fn damaged(finding: &Finding) -> Option<Digest> {
     match finding.remedy {
         Some(Remedy::Unpack(layer)) => Some(layer),
-        Some(Remedy::Furnish { .. } | Remedy::Unlink(_)) | None => None,
+        Some(Remedy::Furnish { .. } | Remedy::Unlink(_) | Remedy::Recall(_)) | None => None,
     }
 }
 
@@ -196,8 +196,13 @@ fn path(finding: &Finding) -> String {
 fn summary(report: &Report, proved: Option<usize>) -> String {
     let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let proved = proved.map_or_else(String::new, |proved| format!(", {proved} proved"));
+    let snapshots = if report.snapshots == 0 {
+        String::new()
+    } else {
+        format!(", {}", count(report.snapshots, "snapshot"))
+    };
     format!(
-        "{}{proved}, {}, {}: {}",
+        "{}{proved}, {}, {}{snapshots}: {}",
         count(report.layers, "layer"),
         count(report.images, "image"),
         count(report.containers, "container"),

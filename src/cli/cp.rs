@@ -7,7 +7,7 @@ use std::rc::Rc;
 use clap::Args;
 
 use super::fault::{self, Cause, Fault};
-use super::place::{self, LookFault, Place, Subject};
+use super::place::{self, LookFault, Place};
 use super::{Context, permit, print};
 use crate::layer::pack;
 use crate::store::Store;
@@ -71,10 +71,7 @@ impl Cp {
                 from.look(&store, true, |root| self.between(&mut copy, root, &from.path, &here, &to))?;
             }
             (End::Here(from), End::Inside(to)) => {
-                if let Subject::Image(image) = &to.subject {
-                    let name = image.names.first().cloned().unwrap_or_else(|| image.record.id.short());
-                    return Err(LookFault::Image(name).into());
-                }
+                to.subject.refuse_to_change()?;
                 let here = Dir::open("/".as_ref()).map_err(place::failed)?;
                 to.look(&store, false, |root| self.between(&mut copy, &here, &from, root, &to.path))?;
             }

@@ -16,7 +16,7 @@ use crate::layer::changes::{self, Aspect, Change, Kind};
 use crate::layer::pack;
 use crate::layer::view::{Node, Pool, View};
 use crate::mount::container;
-use crate::store::record::{ContainerRecord, StoredPath};
+use crate::store::record::{ContainerRecord, SnapshotRecord, StoredPath};
 use crate::store::{self, Store};
 use crate::sys::caps::TO_LOOK;
 
@@ -35,7 +35,7 @@ Examples:
   ovlctl diff web:1.3 web:1.4        # what differs between two images
   ovlctl diff --tar web-1.4 > changes.tar")]
 pub(super) struct Diff {
-    /// A container; or, where another is named, an image too
+    /// A container, or CONTAINER@SNAPSHOT; or, where another is named, an image too
     #[arg(value_name = "CONTAINER|IMAGE")]
     name: String,
     /// What that became
@@ -119,8 +119,21 @@ impl Diff {
 fn view(store: &Store, name: &str, pool: &mut Pool) -> Result<Vec<usize>, Cause> {
     match Subject::find(store, name)? {
         Subject::Image(image) => Ok(store.open_image(&image.record, pool)?),
+        Subject::Snapshot(_, snapshot) => Ok(snapshot_views(store, &snapshot, pool)?.0),
         Subject::Container(_) => Ok(container_views(store, name, pool)?.0),
     }
+}
+
+/// Opens a snapshot, and the image that it stands on.
+fn snapshot_views(
+    store: &Store,
+    snapshot: &SnapshotRecord,
+    pool: &mut Pool,
+) -> Result<(Vec<usize>, Vec<usize>), Cause> {
+    let image = store.open_image(&container::image_below(store, snapshot)?, pool)?;
+    let mut stack = store.open_snapshots(Some(&snapshot.id), pool)?;
+    stack.extend(&image);
+    Ok((stack, image))
 }
 
 /// Opens a container as it is, and the image that it stands on.
@@ -130,6 +143,9 @@ pub(super) fn container_views(
     pool: &mut Pool,
 ) -> Result<(Vec<usize>, Vec<usize>), Cause> {
     let Some(container) = store.container(name)? else {
+        if let Some((_, snapshot)) = store.snapshot(name)? {
+            return snapshot_views(store, &snapshot, pool);
+        }
         return Err(match store.image(name) {
             Ok(_) => Cause::Usage(format!("'{name}' is an image: `ovlctl diff {name} OTHER` compares it")),
             Err(_) => store.no_container(name).into(),
@@ -137,18 +153,19 @@ pub(super) fn container_views(
     };
     let image = container::image_of(store, &container)?;
     let old = store.open_image(&image, pool)?;
-    Ok((container_view(store, &container, &old, pool)?, old))
+    let below = store.open_below(&container, &image, pool)?;
+    Ok((container_view(store, &container, &below, pool)?, old))
 }
 
 fn container_view(
     store: &Store,
     container: &ContainerRecord,
-    image: &[usize],
+    below: &[usize],
     pool: &mut Pool,
 ) -> Result<Vec<usize>, Cause> {
     if let Some(upper) = store.open_upper(container)? {
         let upper = pool.add(upper).map_err(store::Error::from)?;
-        return Ok([&[upper], image].concat());
+        return Ok([&[upper], below].concat());
     }
     // Nobody but the mount itself has a handle of what is in memory: what it shows is all that there is.
     let root = container::live_root(store, container)?.ok_or(Cause::NotMounted)?;

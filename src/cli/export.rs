@@ -157,6 +157,7 @@ fn id(subject: &Subject) -> String {
     match subject {
         Subject::Image(image) => image.record.id.to_string(),
         Subject::Container(container) => container.id.clone(),
+        Subject::Snapshot(_, snapshot) => snapshot.id.clone(),
     }
 }
 

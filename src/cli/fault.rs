@@ -147,6 +147,10 @@ impl From<mount::container::Error> for Cause {
             | Error::Thaw(_)
             | Error::Watcher(_)
             | Error::Directory { .. }
+            | Error::NotOurs(_)
+            | Error::InMemory
+            | Error::Index(_)
+            | Error::Full { .. }
             | Error::Option(_)
             | Error::Table(_)) => Self::Container(error),
         }
@@ -287,6 +291,9 @@ impl Cause {
                 | mount::container::Error::Covered(_),
             ) => Exit::InUse,
             Self::Container(mount::container::Error::Option(_)) => Exit::Usage,
+            Self::Container(mount::container::Error::Index(_) | mount::container::Error::Full { .. }) => {
+                Exit::Cannot
+            }
             Self::Container(_) => Exit::Failed,
         }
     }
@@ -337,11 +344,16 @@ fn of_archive(error: &archive::Error) -> Exit {
 
 fn of_store(error: &store::Error) -> Exit {
     match error {
-        store::Error::NoImage { .. } | store::Error::NoContainer { .. } => Exit::NotFound,
-        store::Error::AmbiguousId { .. } | store::Error::NotAContainerName(_) => Exit::Usage,
-        store::Error::InUse { .. } | store::Error::SeveralNames(_) | store::Error::ContainerExists(_) => {
-            Exit::InUse
+        store::Error::NoImage { .. } | store::Error::NoContainer { .. } | store::Error::NoSnapshot { .. } => {
+            Exit::NotFound
         }
+        store::Error::AmbiguousId { .. }
+        | store::Error::NotAContainerName(_)
+        | store::Error::NotASnapshotName(_) => Exit::Usage,
+        store::Error::InUse { .. }
+        | store::Error::SeveralNames(_)
+        | store::Error::ContainerExists(_)
+        | store::Error::SnapshotExists { .. } => Exit::InUse,
         store::Error::Unfit { .. } => Exit::Cannot,
         store::Error::Layer { source, .. } => of_layer(source),
         store::Error::Blob { source, .. } => of_archive(source),

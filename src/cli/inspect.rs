@@ -229,13 +229,15 @@ fn container_facts(
     mounted: Option<&Mounted>,
 ) -> Result<ContainerFacts, Error> {
     let image = store.image_record(&container.image)?.map(|image| image.up_to(container.at_layer));
-    let below = image.iter().flat_map(|image| image.layers.iter().rev());
-    let below: Vec<String> = below
-        .map(|layer| store.layout().overlay(&layer.chain_id.hex()).join(DIFF).display().to_string())
+    let snapshots = store.stands_on(container)?.into_iter().map(|snapshot| snapshot.id);
+    let layers = image.iter().flat_map(|image| image.layers.iter().rev()).map(|layer| layer.chain_id.hex());
+    let below: Vec<String> = snapshots
+        .chain(layers)
+        .map(|id| store.layout().overlay(&id).join(DIFF).display().to_string())
         .collect();
     let (upper, work) = store.upper_and_work(container).unzip();
     let target = mounted.map(|mount| mount.target.clone());
-    let merged = target.clone().unwrap_or_else(|| store.merged(&container.id));
+    let merged = target.clone().unwrap_or_else(|| store.merged(container));
     Ok(ContainerFacts {
         id: container.id.clone(),
         created: container.created.clone(),

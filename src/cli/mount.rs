@@ -19,7 +19,7 @@ use crate::mount::container::{self, Done, How, UpperWish, Wishes};
 use crate::mount::options::Options;
 use crate::mount::{self, Access, Lower, Method, Target};
 use crate::store::images::Image;
-use crate::store::record::ContainerRecord;
+use crate::store::record::{ContainerRecord, SnapshotRecord};
 use crate::store::{self, Store};
 use crate::sys::caps::{TO_EXTRACT, TO_MOUNT};
 use crate::sys::filesystem::read_size;
@@ -27,7 +27,7 @@ use crate::sys::lock::Share;
 
 /// Mount an image archive, an image, a container, or any directories
 ///
-/// SOURCE is a container's name, an image's name or id, an archive (of `docker save` and its like), an OCI layout, or -
+/// SOURCE is a container's name, CONTAINER@SNAPSHOT (read-only), an image's name or id, an archive (of `docker save` and its like), an OCI layout, or -
 /// for an archive on standard input; a path that could be a name is written ./so. An image gets a new container, a
 /// writable layer whose changes stay when it is unmounted; a container is mounted again, with its changes.
 ///
@@ -103,6 +103,7 @@ fn methods() -> impl TypedValueParser<Value = Method> {
 /// What is to be mounted.
 pub(super) enum Source {
     Container(ContainerRecord),
+    Snapshot(SnapshotRecord),
     Image(Image),
     Archive(PathBuf),
 }
@@ -114,6 +115,12 @@ impl Source {
         let text = source.to_str().unwrap_or_default();
         if is_path(source) || pick.chooses() {
             return Ok(Self::Archive(source.to_owned()));
+        }
+        match store.snapshot(text) {
+            Ok(Some((_, snapshot))) => return Ok(Self::Snapshot(snapshot)),
+            Err(store::Error::NoSnapshot { .. }) if source.exists() || is_called_as_archives_are(source) => {}
+            Ok(None) => {}
+            Err(error) => return Err(error.into()),
         }
         let container = store.container(text)?;
         match (store.image(text), container) {
@@ -296,6 +303,15 @@ impl Arguments {
                 }
                 let done = container::mount_again(&change, &container.name, &again, &mut waiting())?;
                 return Ok((done, container.image));
+            }
+            Source::Snapshot(snapshot) => {
+                if let Some(option) = self.wants_a_new_container() {
+                    return Err(Cause::Usage(format!(
+                        "{option} is for a new container, and a snapshot is only looked at: `ovlctl branch` makes one of it"
+                    )));
+                }
+                let target = how.target.ok_or_else(|| Cause::Usage("a snapshot needs TARGET".to_owned()))?;
+                return Ok((container::mount_snapshot(&store, &snapshot, &how, target)?, snapshot.image));
             }
             Source::Image(image) => self.up_to_layer(image)?,
             Source::Archive(path) => self.up_to_layer(self.load(&store, &path)?)?,

@@ -1,4 +1,4 @@
-//! `mounts`: containers, mounted or not, and read-only mounts of images.
+//! `mounts`: containers, mounted or not, and read-only mounts of images and snapshots.
 
 use clap::Args;
 use serde::Serialize;
@@ -9,8 +9,11 @@ use super::print::{self, Column, Listing};
 use crate::digest::Digest;
 use crate::mount::container::{self, Mounted};
 use crate::store::Store;
+use crate::store::images::Image;
+use crate::store::record::{ContainerRecord, SnapshotRecord};
+use crate::store::snapshots::{called, chain};
 
-/// List containers, mounted or not, and read-only mounts of images
+/// List containers, mounted or not, and read-only mounts of images and snapshots
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -58,12 +61,36 @@ impl Mounts {
 
 fn rows(store: &Store) -> Result<Vec<MountRow>, Fault> {
     let failed = |e| Fault::new("list", "mounts", e);
-    let mounts = container::mounts(store).map_err(|e| Fault::new("list", "mounts", e))?;
-    let images = store.images().map_err(failed)?;
-    let layers =
-        |id: &Digest| images.iter().find(|image| image.record.id == *id).map_or(0, |i| i.record.layers.len());
-    let mut rows = Vec::new();
-    for container in store.containers().map_err(failed)? {
+    let known = Known {
+        mounts: container::mounts(store).map_err(|e| Fault::new("list", "mounts", e))?,
+        images: store.images().map_err(failed)?,
+        snapshots: store.snapshots().map_err(failed)?,
+        containers: store.containers().map_err(failed)?,
+    };
+    let mut rows: Vec<MountRow> =
+        known.containers.iter().flat_map(|container| known.of_container(container)).collect();
+    rows.extend(known.of_snapshots());
+    rows.extend(known.images.iter().flat_map(|image| known.of_image(image)));
+    Ok(rows)
+}
+
+/// What may be mounted, and what is.
+struct Known {
+    mounts: Vec<Mounted>,
+    images: Vec<Image>,
+    snapshots: Vec<SnapshotRecord>,
+    containers: Vec<ContainerRecord>,
+}
+
+impl Known {
+    /// Counts the layers below a directory that stands on a snapshot, or on an image.
+    fn layers(&self, base: Option<&str>, image: &Digest, at_layer: Option<usize>) -> usize {
+        let image = self.images.iter().find(|known| known.record.id == *image);
+        let of_image = at_layer.or(image.map(|image| image.record.layers.len()));
+        chain(&self.snapshots, base).len() + of_image.unwrap_or_default()
+    }
+
+    fn of_container(&self, container: &ContainerRecord) -> Vec<MountRow> {
         let row = |mount: Option<&Mounted>| MountRow {
             name: Some(container.name.clone()),
             id: Some(container.id.clone()),
@@ -71,19 +98,42 @@ fn rows(store: &Store) -> Result<Vec<MountRow>, Fault> {
             image_id: container.image,
             mounted: mount.is_some(),
             read_only: mount.map(|mount| mount.read_only),
-            layers: container.at_layer.unwrap_or_else(|| layers(&container.image)),
+            layers: self.layers(container.base.as_deref(), &container.image, container.at_layer),
             target: mount.map(|mount| mount.target.display().to_string()),
             created: Some(container.created.clone()),
         };
-        let here: Vec<&Mounted> = mounts.iter().filter(|mount| mount.id == container.id).collect();
+        let here: Vec<&Mounted> = self.mounts.iter().filter(|mount| mount.id == container.id).collect();
         if here.is_empty() && container.stays() {
-            rows.push(row(None));
+            return vec![row(None)];
         }
-        rows.extend(here.into_iter().map(|mount| row(Some(mount))));
+        here.into_iter().map(|mount| row(Some(mount))).collect()
     }
-    for image in &images {
+
+    fn of_snapshots(&self) -> Vec<MountRow> {
+        let names = called(&self.snapshots, &self.containers);
+        let row = |snapshot: &SnapshotRecord, mount: &Mounted| MountRow {
+            name: names.get(&snapshot.id).cloned(),
+            id: Some(snapshot.id.clone()),
+            image: snapshot.image_name.clone().unwrap_or_else(|| snapshot.image.short()),
+            image_id: snapshot.image,
+            mounted: true,
+            read_only: Some(mount.read_only),
+            layers: self.layers(Some(&snapshot.id), &snapshot.image, snapshot.at_layer),
+            target: Some(mount.target.display().to_string()),
+            created: Some(snapshot.created.clone()),
+        };
+        let mut rows = Vec::new();
+        for snapshot in &self.snapshots {
+            let id = snapshot.shown_as();
+            let its = self.mounts.iter().filter(|mount| mount.id == id);
+            rows.extend(its.map(|mount| row(snapshot, mount)));
+        }
+        rows
+    }
+
+    fn of_image(&self, image: &Image) -> Vec<MountRow> {
         let id = image.record.id;
-        rows.extend(mounts.iter().filter(|mount| mount.id == id.hex()).map(|mount| MountRow {
+        let row = |mount: &Mounted| MountRow {
             name: None,
             id: None,
             image: image.names.first().cloned().unwrap_or_else(|| id.short()),
@@ -93,7 +143,7 @@ fn rows(store: &Store) -> Result<Vec<MountRow>, Fault> {
             layers: image.record.layers.len(),
             target: Some(mount.target.display().to_string()),
             created: None,
-        }));
+        };
+        self.mounts.iter().filter(|mount| mount.id == id.hex()).map(row).collect()
     }
-    Ok(rows)
 }

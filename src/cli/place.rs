@@ -8,7 +8,7 @@ use super::{print, waiting};
 use crate::layer::pack;
 use crate::mount::container::{self, Opened};
 use crate::store::images::Image;
-use crate::store::record::ContainerRecord;
+use crate::store::record::{ContainerRecord, SnapshotRecord};
 use crate::store::{self, Store};
 use crate::sys::dir::in_root::{Found, Last};
 use crate::sys::dir::{self, Dir, FileType};
@@ -45,6 +45,14 @@ pub(super) enum LookFault {
     /// Nothing can be written to an image.
     #[error("'{0}' is an image, and images do not change")]
     Image(String),
+    /// Nor to a snapshot.
+    #[error("'{container}@{name}' is a snapshot, and snapshots do not change")]
+    Snapshot {
+        /// The container by which it is called.
+        container: String,
+        /// Its name.
+        name: String,
+    },
 }
 
 impl LookFault {
@@ -56,6 +64,9 @@ impl LookFault {
             }
             Self::NotAFile("a directory") => Some("`ovlctl ls` lists it".to_owned()),
             Self::Image(name) => Some(format!("`ovlctl mount {name} TARGET` makes a container over it")),
+            Self::Snapshot { container, name } => {
+                Some(format!("`ovlctl branch {container} NEW --from {name}` makes a container of it"))
+            }
             Self::NotAFile(_)
             | Self::NotADirectory(_)
             | Self::InTheWay(_)
@@ -73,10 +84,12 @@ impl From<LookFault> for Cause {
     }
 }
 
-/// An image or a container.
+/// An image, a container or a snapshot of one.
 pub(super) enum Subject {
     Container(ContainerRecord),
     Image(Image),
+    /// With the name of the container by which it is called.
+    Snapshot(String, SnapshotRecord),
 }
 
 /// A path in an image or a container.
@@ -90,7 +103,27 @@ impl Subject {
     pub(super) fn find(store: &Store, name: &str) -> Result<Self, Cause> {
         match store.container(name)? {
             Some(container) => Ok(Self::Container(container)),
-            None => Ok(Self::Image(store.image(name)?)),
+            None => match store.snapshot(name)? {
+                Some((container, snapshot)) => Ok(Self::Snapshot(container.name, snapshot)),
+                None => Ok(Self::Image(store.image(name)?)),
+            },
+        }
+    }
+}
+
+impl Subject {
+    /// Says no where nothing can be written.
+    pub(super) fn refuse_to_change(&self) -> Result<(), LookFault> {
+        match self {
+            Self::Container(_) => Ok(()),
+            Self::Image(image) => {
+                let name = image.names.first().cloned().unwrap_or_else(|| image.record.id.short());
+                Err(LookFault::Image(name))
+            }
+            Self::Snapshot(container, snapshot) => Err(LookFault::Snapshot {
+                container: container.clone(),
+                name: snapshot.name.clone().unwrap_or_default(),
+            }),
         }
     }
 
@@ -103,6 +136,7 @@ impl Subject {
     ) -> Result<T, Cause> {
         match self {
             Self::Image(image) => act(&container::open_image(store, &image.record)?),
+            Self::Snapshot(_, snapshot) => act(&container::open_snapshot(store, snapshot)?),
             Self::Container(container) => {
                 let change = store.change(Share::Shared, &mut waiting())?;
                 act(&container::open_container(&change, &container.name, read_only, &mut waiting())?)

@@ -72,6 +72,9 @@ impl Prune {
             }
         }
         let garbage = store.garbage(&mounted, &wanted).map_err(failed)?;
+        for snapshot in &garbage.snapshots {
+            print::line(&format!("snapshot {}", snapshot.id))?;
+        }
         for image in &garbage.images {
             let names = image.names.iter().map(|name| format!("  {name}"));
             print::line(&format!("image {}{}", image.record.id, names.collect::<String>()))?;

@@ -11,7 +11,7 @@ use crate::archive::name;
 use crate::mount::container;
 use crate::store::images::Image;
 use crate::store::prune::Removed;
-use crate::store::record::{self, ContainerRecord, LayerRecord};
+use crate::store::record::{self, ContainerRecord, LayerRecord, SnapshotRecord};
 use crate::store::{Error, Store};
 use crate::sys::caps::TO_REMOVE;
 use crate::sys::lock::Share;
@@ -46,11 +46,12 @@ impl Tag {
     }
 }
 
-/// Remove images or containers
+/// Remove images, containers or snapshots
 ///
 /// An image that has several names loses the one that is given; with its last name it goes, and with it the layers
-/// that no other image has. What is mounted, or what a container stands on, stays, and who needs it is named. What is removed
-/// is gone at once; large trees are then deleted in the background.
+/// that no other image has. With a container go its snapshots; of those that others stand on only the name. What is mounted, or
+/// what a container stands on, stays, and who needs it is named. What is removed is gone at once; large trees are then deleted
+/// in the background.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -66,7 +67,7 @@ pub(super) struct Rm {
     #[arg(long)]
     pub(super) wait: bool,
     /// Names or ids
-    #[arg(required = true, value_name = "IMAGE|CONTAINER")]
+    #[arg(required = true, value_name = "IMAGE|CONTAINER[@SNAPSHOT]")]
     names: Vec<String>,
 }
 
@@ -79,6 +80,9 @@ impl Rm {
     fn remove(&self, context: &Context, name: &str) -> Result<(), Fault> {
         let store = context.store()?;
         let failed = |e| Fault::new("remove", format!("'{name}'"), e);
+        if let Some((container, snapshot)) = store.snapshot(name).map_err(failed)? {
+            return remove_snapshot(&store, &container, &snapshot);
+        }
         if let Some(container) = store.container(name).map_err(failed)? {
             if container.name == name && store.image(name).is_ok() {
                 let reason =
@@ -149,4 +153,23 @@ pub(super) fn freed(layers: &[LayerRecord]) -> String {
     let size = record::total(layers.iter().map(|layer| layer.size));
     let s = if layers.len() == 1 { "" } else { "s" };
     format!("{} layer{s}, {}", layers.len(), print::size(size))
+}
+
+/// Removes a snapshot, as far as nothing stands on it.
+fn remove_snapshot(
+    store: &Store,
+    container: &ContainerRecord,
+    snapshot: &SnapshotRecord,
+) -> Result<(), Fault> {
+    let name = snapshot.name.clone().unwrap_or_default();
+    let full = format!("{}@{name}", container.name);
+    let change = store.change_that_frees(Share::Shared, &mut waiting()).map_err(container::Error::from);
+    let removed =
+        change.and_then(|change| container::remove_snapshot(&change, &container.name, &name, &mut waiting()));
+    let gone = removed.map_err(|e| Fault::new("remove", format!("'{full}'"), e))?;
+    print::line(&format!("removed snapshot {full}"))?;
+    if !gone {
+        fault::say("what was changed until then is kept: others stand on it");
+    }
+    Ok(())
 }

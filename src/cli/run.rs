@@ -123,6 +123,11 @@ impl Run {
                 let option = if self.rm { "--rm" } else { "--name" };
                 return Err(Cause::Usage(format!("{option} is for a new container, and this one is there")));
             }
+            Source::Snapshot(_) => {
+                return Err(Cause::Usage(
+                    "nothing runs in a snapshot: `ovlctl branch` makes a container of it".to_owned(),
+                ));
+            }
             Source::Container(container) => Held::again(change, &container.name, &mut waiting())?,
             Source::Image(image) => self.over(change, &image)?,
             Source::Archive(path) => {

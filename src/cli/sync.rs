@@ -78,6 +78,9 @@ pub(super) fn before(verb: &Verb, context: &Context) -> Result<(), Fault> {
         | Verb::Commit(_)
         | Verb::Squash(_)
         | Verb::Tag(_)
+        | Verb::Snapshot(_)
+        | Verb::Reset(_)
+        | Verb::Branch(_)
         | Verb::Rm(_)
         | Verb::Prune(_)
         | Verb::Check(_) => recover(context),
@@ -87,6 +90,7 @@ pub(super) fn before(verb: &Verb, context: &Context) -> Result<(), Fault> {
         | Verb::Images(_)
         | Verb::Layers(_)
         | Verb::Mounts(_)
+        | Verb::Snapshots(_)
         | Verb::Inspect(_)
         | Verb::History(_)
         | Verb::Tree(_)

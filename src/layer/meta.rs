@@ -12,6 +12,7 @@ use crate::sys::{self, CallFailed, Errno};
 use crate::tarfile::{Member, Time};
 
 use super::error::{Error, For};
+use super::whiteout;
 use super::{LeftOut, Unheld, XattrPolicy};
 
 /// Mode bits that chown(2) and write(2) may clear.
@@ -64,6 +65,14 @@ impl Meta {
         #[expect(clippy::unnecessary_cast, reason = "the fields' types differ between architectures")]
         let mtime = Time { seconds: stat.st_mtime as i64, nanos: stat.st_mtime_nsec as u32 };
         Self { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o7777, mtime, xattrs }
+    }
+
+    /// Takes what an overlay shows of a root: of one that is an upper directory, attributes too that no tar may have.
+    pub(super) fn of_root(root: &Dir) -> Result<Self, CallFailed> {
+        let mut xattrs = root.xattrs_self()?;
+        xattrs.retain(|(key, _)| !labels_host(key) && !whiteout::is_own(key));
+        xattrs.sort();
+        Ok(Self { xattrs, ..Self::of_inode(&root.stat_self()?, Vec::new()) })
     }
 }
 

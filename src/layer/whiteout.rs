@@ -89,6 +89,11 @@ fn value<'a>(xattrs: &'a [Xattr], wanted: &[u8]) -> Option<&'a [u8]> {
     xattrs.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.as_slice())
 }
 
+/// Whether an attribute is overlayfs' own, and shown to nobody.
+pub(super) fn is_own(key: &[u8]) -> bool {
+    key.starts_with(MARK) && !key.starts_with(ESCAPED_MARK)
+}
+
 /// Returns the attributes that an overlay shows of an inode that has these.
 pub(super) fn shown(xattrs: Vec<Xattr>) -> Vec<Xattr> {
     let shown = |(key, value): Xattr| match key.strip_prefix(ESCAPED_MARK) {

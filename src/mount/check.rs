@@ -94,10 +94,15 @@ fn check_upper(upper: &Place, work: &Place) -> Result<(), Error> {
     if upper.mount_id != work.mount_id {
         return Err(Error::WorkElsewhere { work: work.path.clone(), upper: upper.path.clone() });
     }
-    // Left by overlayfs itself, so that no one mounts unsynced changes by accident (overlayfs.rst, "Volatile mount").
-    let marker = work.path.join("work/incompat/volatile");
+    refuse_volatile(&upper.path, &work.path)
+}
+
+/// Says no to changes that may never have come to the disk. The mark is left by overlayfs itself, so that no one mounts them by
+/// accident (overlayfs.rst, "Volatile mount").
+pub(super) fn refuse_volatile(upper: &Path, work: &Path) -> Result<(), Error> {
+    let marker = work.join("work/incompat/volatile");
     if marker.exists() {
-        return Err(Error::Volatile { upper: upper.path.clone(), marker });
+        return Err(Error::Volatile { upper: upper.to_owned(), marker });
     }
     Ok(())
 }

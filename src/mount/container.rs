@@ -3,6 +3,7 @@
 //! A mount of the store's says in its source whose it is: `ovlctl:ID@STORE`, the id of a container, or of an image that is
 //! mounted without one, and the store's identity. What is mounted is always read from there, never believed from a record.
 
+mod back;
 mod ended;
 mod freeze;
 mod live;
@@ -10,11 +11,12 @@ mod mounted;
 mod open;
 mod run;
 
+pub use back::{Point, branch, image_below, remove_snapshot, reset, snapshot, snapshot_plan};
 pub use ended::{Unmounted, forget_ephemeral, refuse_image_in_use, remove, unmount};
 pub use freeze::{Frozen, freeze};
 pub use live::live_root;
 pub use mounted::{Mounted, all_mounts, find_mounts, mounted_ids, mounts};
-pub use open::{Opened, open_container, open_image, within_image};
+pub use open::{Opened, open_container, open_image, open_snapshot, within_image};
 pub use run::Held;
 
 use std::fs::{self, DirBuilder};
@@ -28,7 +30,7 @@ use super::plan::{Access, Lower, Method, Plan};
 use crate::store::containers::{Naming, NewContainer};
 use crate::store::images::Image;
 use crate::store::layout::LINKS;
-use crate::store::record::{ContainerRecord, ImageRecord, StoredPath, Upper};
+use crate::store::record::{ContainerRecord, ImageRecord, SnapshotRecord, StoredPath, Upper};
 use crate::store::{self, Change, Store};
 use crate::sys::lock::Holder;
 use ended::{is_mounted, refuse_mounted};
@@ -67,6 +69,25 @@ pub enum Error {
     /// The container stands on an image that is not there.
     #[error("its image {0} is not in the store any more: it was lost when the machine went down")]
     ImageGone(String),
+    /// Only changes in the store are frozen.
+    #[error("its changes are in {}, where others than ovlctl may change them", .0.display())]
+    NotOurs(PathBuf),
+    /// The same.
+    #[error("its changes are in memory")]
+    InMemory,
+    /// Files that are changed under one of their names, and would not be under the others.
+    #[error(
+        "it has files that were changed under one of their names, and only its index tells of the others"
+    )]
+    Index(String),
+    /// No snapshot can come to stand on another any more.
+    #[error("{layers} layers lie below it, and overlayfs takes no more")]
+    Full {
+        /// How many.
+        layers: usize,
+        /// The container.
+        container: String,
+    },
     /// The user's upper directory has no place for a work directory beside it.
     #[error("{}", path.display())]
     Directory {
@@ -100,9 +121,9 @@ pub struct How<'a> {
 
 impl How<'_> {
     /// Puts what is asked for now over what a container is always mounted with.
-    fn over(&self, container: &ContainerRecord) -> Result<Self, Error> {
+    fn over(&self, recorded: &[String]) -> Result<Self, Error> {
         let mut options = Options::default();
-        for text in container.options.iter().chain(self.typed) {
+        for text in recorded.iter().chain(self.typed) {
             options.add(text)?;
         }
         Ok(Self { options, ..self.clone() })
@@ -166,6 +187,18 @@ pub fn mount_image(
     perform(&plan, target, None)
 }
 
+/// Mounts a snapshot read-only.
+pub fn mount_snapshot(
+    store: &Store,
+    snapshot: &SnapshotRecord,
+    how: &How<'_>,
+    target: &Target,
+) -> Result<Done, Error> {
+    outside(store, target.path())?;
+    let plan = snapshot_plan(store, snapshot, how)?;
+    perform(&plan, target, None)
+}
+
 /// Makes a container over an image and mounts it. If that fails there is no container.
 pub fn mount_new(
     change: &Change<'_>,
@@ -187,6 +220,7 @@ pub fn mount_new(
         options: how.typed.to_vec(),
         target: how.target.map(|target| StoredPath::from(target.path())),
         remove: wishes.remove,
+        base: None,
     };
     let (mut container, own) = change.create_container(naming, &new)?;
     let mounted = describe_user_upper(change, &container, &image.record)
@@ -245,7 +279,7 @@ pub fn mount_again(
 
 /// Returns the plan by which a read-only image would be mounted.
 pub fn image_plan(store: &Store, image: &ImageRecord, how: &How<'_>) -> Result<Plan, Error> {
-    let lowers = stack(store, image)?;
+    let lowers = stack(store, None, image)?;
     plan(store, lowers, Access::ReadOnly, &image.id.hex(), how)
 }
 
@@ -256,11 +290,11 @@ pub fn container_plan(
     image: &ImageRecord,
     how: &How<'_>,
 ) -> Result<Plan, Error> {
-    let how = &how.over(container)?;
-    let mut lowers = stack(store, image)?;
+    let how = &how.over(&container.options)?;
+    let mut lowers = stack(store, container.base.as_deref(), image)?;
     let access = match (store.upper_and_work(container), &container.upper) {
         (Some((upper, _)), at) if how.read_only => {
-            let own = matches!(at, Upper::Store).then(|| store.short_name(&container.id)).transpose()?;
+            let own = matches!(at, Upper::Store).then(|| store.short_name(&container.dir())).transpose()?;
             lowers.insert(0, own.map_or_else(|| Lower::from(upper), |short| lower(store, &short)));
             Access::ReadOnly
         }
@@ -286,12 +320,13 @@ fn plan(store: &Store, lowers: Vec<Lower>, access: Access, id: &str, how: &How<'
     Ok(plan)
 }
 
-/// Returns an image's layers, uppermost first.
-fn stack(store: &Store, image: &ImageRecord) -> Result<Vec<Lower>, Error> {
-    let Some(top) = image.layers.last() else {
+/// Returns the snapshots that `base` stands on, itself included, and an image's layers, uppermost first.
+fn stack(store: &Store, base: Option<&str>, image: &ImageRecord) -> Result<Vec<Lower>, Error> {
+    let below = store.below(base, image)?;
+    if below.is_empty() {
         return Ok(vec![Lower::from(store.layout().empty())]);
-    };
-    Ok(store.stack(&top.chain_id)?.iter().map(|short| lower(store, short)).collect())
+    }
+    Ok(below.iter().map(|short| lower(store, short)).collect())
 }
 
 fn lower(store: &Store, short: &str) -> Lower {
@@ -304,7 +339,7 @@ fn lower(store: &Store, short: &str) -> Lower {
 fn perform_on(store: &Store, plan: &Plan, container: &ContainerRecord, how: &How<'_>) -> Result<Done, Error> {
     match how.target {
         Some(target) => perform(plan, target, Some(&container.name)),
-        None => perform(plan, &Target::open(&store.merged(&container.id))?, Some(&container.name)),
+        None => perform(plan, &Target::open(&store.merged(container))?, Some(&container.name)),
     }
 }
 

@@ -8,6 +8,7 @@
 //! [`Change::repair`]: super::Change::repair
 //! [`Change::unpack_again`]: super::Change::unpack_again
 
+mod containers;
 mod prove;
 mod repair;
 
@@ -22,14 +23,14 @@ use super::Store;
 use super::error::{Error, is_dir, is_there};
 use super::layers::names_in;
 use super::layout::{self, DIFF, LINK, LINKS, LOWER, WORK};
-use super::record::{ContainerRecord, LayerRecord, Upper};
+use super::record::{LayerRecord, SnapshotRecord};
 use crate::digest::Digest;
 use crate::sys::chain;
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it is about: "layer", "image", "container", "name" or "store".
+    /// What it is about: "layer", "image", "container", "snapshot", "name" or "store".
     pub kind: &'static str,
     /// Which one: an id or a name.
     pub id: String,
@@ -55,6 +56,8 @@ pub enum Remedy {
     },
     /// This short name is nobody's.
     Unlink(PathBuf),
+    /// The directory of a snapshot has its record once more.
+    Recall(String),
     /// The layer is to be unpacked again, from an archive that has it.
     Unpack(Digest),
 }
@@ -82,6 +85,8 @@ pub struct Report {
     pub images: usize,
     /// How many containers.
     pub containers: usize,
+    /// How many snapshots.
+    pub snapshots: usize,
     /// What is wrong.
     pub findings: Vec<Finding>,
     /// What is not wrong, but good to know, a sentence each.
@@ -92,14 +97,20 @@ impl Store {
     /// Compares records, short names, chains and directories with each other. A command that changes the store meanwhile may
     /// be seen half done: what is found is to be looked for again when nobody else is there.
     pub fn check(&self) -> Result<Report, Error> {
-        let mut check =
-            Check { store: self, report: Report::default(), layers: BTreeMap::new(), known: BTreeSet::new() };
+        let mut check = Check {
+            store: self,
+            report: Report::default(),
+            layers: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+            known: BTreeSet::new(),
+        };
         if !is_there(self.layout().format())? {
             return Ok(check.report);
         }
         check.layers()?;
         let images = check.images()?;
         check.names(&images)?;
+        check.snapshots(&images)?;
         check.containers(&images)?;
         check.overlay2()?;
         check.links()?;
@@ -133,6 +144,8 @@ struct Check<'a> {
     report: Report,
     /// Records and short names, as far as they can be read.
     layers: BTreeMap<Digest, (LayerRecord, Option<String>)>,
+    /// The same of snapshots, by their ids.
+    snapshots: BTreeMap<String, (SnapshotRecord, Option<String>)>,
     /// The directories in `overlay2` of which there is a record.
     known: BTreeSet<String>,
 }
@@ -209,8 +222,9 @@ impl Check<'_> {
         if lower != below.join(":") {
             problems.push(format!("'{LOWER}' does not list the layers that it stands on"));
         }
+        let needs_work = kind != "snapshot" && !below.is_empty();
         // One that cannot be seen is none that could be mounted with.
-        if !below.is_empty() && !is_dir(dir.join(WORK)).unwrap_or(false) {
+        if needs_work && !is_dir(dir.join(WORK)).unwrap_or(false) {
             problems.push(format!("'{WORK}' is missing"));
         }
         match fs::read_to_string(dir.join(LINK)) {
@@ -276,53 +290,6 @@ impl Check<'_> {
             Err(e) => return Err(e),
         }
         Ok(())
-    }
-
-    fn containers(&mut self, images: &BTreeMap<Digest, Vec<Digest>>) -> Result<(), Error> {
-        for file in names_in(&self.store.layout().containers())? {
-            let Some(name) = file.strip_suffix(".json") else { continue };
-            match self.store.container(name) {
-                Ok(Some(container)) => self.container(&container, images),
-                Ok(None) => {}
-                Err(e) => self.found("container", &name, format!("its record cannot be read: {}", chain(&e))),
-            }
-        }
-        Ok(())
-    }
-
-    fn container(&mut self, container: &ContainerRecord, images: &BTreeMap<Digest, Vec<Digest>>) {
-        self.report.containers += 1;
-        self.known.insert(container.id.clone());
-        let name = container.name.as_str();
-        let Some(layers) = images.get(&container.image) else {
-            // Only a power cut takes an image from below a container; where it is loaded again, all is as it was.
-            let image = container.image_name.clone().unwrap_or_else(|| container.image.to_string());
-            return self
-                .report
-                .notes
-                .push(format!("container '{name}' waits for image {image}: load it again"));
-        };
-        let top = container.at_layer.map_or(layers.last(), |nr| layers.get(nr.wrapping_sub(1)));
-        match top.map(|top| self.stack(*top)) {
-            Some(Ok(below)) => self.directory("container", &name, &container.id, &below),
-            None => self.directory("container", &name, &container.id, &[]),
-            Some(Err(_)) => {} // the image lacks a layer, as was said there
-        }
-        if matches!(container.upper, Upper::Store) {
-            let changes = self.store.layout().overlay(&container.id).join(DIFF);
-            match is_dir(changes) {
-                Ok(true) => {}
-                Ok(false) => self.found("container", &name, "its changes are missing"),
-                Err(e) => {
-                    self.found("container", &name, format!("its changes cannot be looked at: {}", chain(&e)));
-                }
-            }
-        }
-        if let Upper::At { upper, work } = &container.upper {
-            for dir in [upper.path(), work.path()].iter().filter(|dir| !dir.is_dir()) {
-                self.found("container", &name, format!("{} is missing", dir.display()));
-            }
-        }
     }
 
     fn overlay2(&mut self) -> Result<(), Error> {

@@ -43,6 +43,8 @@ pub struct NewContainer<'a> {
     pub target: Option<StoredPath>,
     /// Whether it goes away when it is unmounted.
     pub remove: bool,
+    /// The id of the snapshot that it stands on, where it is not the image itself.
+    pub base: Option<String>,
 }
 
 impl Store {
@@ -86,7 +88,7 @@ impl Store {
     /// Returns the upper and work directories of a container that keeps them on disk.
     #[must_use]
     pub fn upper_and_work(&self, container: &ContainerRecord) -> Option<(PathBuf, PathBuf)> {
-        let dir = self.layout().overlay(&container.id);
+        let dir = self.layout().overlay(&container.dir());
         match &container.upper {
             Upper::Store => Some((dir.join(DIFF), dir.join(WORK))),
             Upper::At { upper, work } => Some((upper.path(), work.path())),
@@ -96,12 +98,12 @@ impl Store {
 
     /// Returns where a container is mounted when no target was given.
     #[must_use]
-    pub fn merged(&self, id: &str) -> PathBuf {
-        self.layout().overlay(id).join(MERGED)
+    pub fn merged(&self, container: &ContainerRecord) -> PathBuf {
+        self.layout().overlay(&container.dir()).join(MERGED)
     }
 
     fn if_there(&self, container: ContainerRecord) -> Result<Option<ContainerRecord>, Error> {
-        Ok(is_there(self.layout().overlay(&container.id))?.then_some(container))
+        Ok(is_there(self.layout().overlay(&container.dir()))?.then_some(container))
     }
 }
 
@@ -125,24 +127,34 @@ impl Change<'_> {
             target: new.target.clone(),
             remove: new.remove,
             unfinished: true,
+            generation: 0,
+            base: new.base.clone(),
         };
-        let below = match new.image.layers.last() {
-            Some(top) => self.store.stack(&top.chain_id)?,
-            None => Vec::new(),
-        };
+        let below = self.store.below(new.base.as_deref(), new.image)?;
+        let (staged, link) = self.stage_container(&container, &below)?;
+        self.record_container(&container)?;
+        self.put_overlay(&staged, &link, &container.dir())?;
+        Ok((container, own))
+    }
+
+    /// Makes the directory of a container over these short names, its upper directory and what belongs beside it, in the stage;
+    /// and its own short name.
+    pub(super) fn stage_container(
+        &self,
+        container: &ContainerRecord,
+        below: &[String],
+    ) -> Result<(PathBuf, String), Error> {
         let staged = self.stage.fresh();
         super::private_dir(&staged)?;
         super::private_dir(&staged.join(DIFF))?;
         super::private_dir(&staged.join(MERGED))?;
         self.describe_root(&Dir::open(&staged.join(DIFF))?, below.first())?;
-        let link = self.furnish(&staged, &below)?;
+        let link = self.furnish(&staged, below)?;
         if below.is_empty() {
             super::private_dir(&staged.join(WORK))?;
         }
-        inscribe(&Dir::open(&staged)?, &record::write(&container))?;
-        self.record_container(&container)?;
-        self.put_overlay(&staged, &link, &container.id)?;
-        Ok((container, own))
+        inscribe_container(&Dir::open(&staged)?, container)?;
+        Ok((staged, link))
     }
 
     /// Takes the lock of a container, and reads it again: another command may have removed it meanwhile.
@@ -164,16 +176,15 @@ impl Change<'_> {
 
     /// Writes down what is known of a container.
     pub fn record_container(&self, container: &ContainerRecord) -> Result<(), Error> {
-        let record = record::write(container);
-        if let Ok(dir) = Dir::open(&self.layout().overlay(&container.id)) {
-            inscribe(&dir, &record)?;
+        if let Ok(dir) = Dir::open(&self.layout().overlay(&container.dir())) {
+            inscribe_container(&dir, container)?;
         }
-        self.stage.write(&self.layout().container(&container.name), &record)
+        self.stage.write(&self.layout().container(&container.name), &record::write_container(container))
     }
 
     /// Removes a container, which must not be mounted, with its changes, but not an upper directory of the user's.
     pub fn remove_container(&self, container: &ContainerRecord, _own: &Own) -> Result<(), Error> {
-        self.remove_overlay(&container.id)?;
+        self.remove_overlay(&container.dir())?;
         gone(&self.layout().container(&container.name))
     }
 
@@ -184,6 +195,16 @@ impl Change<'_> {
         let top = top.map_or_else(|| self.layout().empty(), |top| self.store.diff_of(top));
         let path = || upper.path().to_owned();
         layer::copy_root(&Dir::open(&top)?, upper).map_err(|source| Error::Root { path: path(), source })
+    }
+
+    /// Says no where a container has this name, or none can have it. Who holds another container's lock asks first: two that
+    /// each wait for the other's would wait forever.
+    pub fn free_for(&self, name: &str) -> Result<(), Error> {
+        match self.store.container(name)? {
+            Some(_) => Err(Error::ContainerExists(name.to_owned())),
+            None if is_name(name) => Ok(()),
+            None => Err(Error::NotAContainerName(name.to_owned())),
+        }
     }
 
     fn free_name(&self, naming: Naming<'_>) -> Result<(String, Own), Error> {
@@ -215,13 +236,23 @@ pub(super) fn is_on_disk(container: &ContainerRecord) -> bool {
     matches!(container.upper, Upper::Store)
 }
 
-/// Writes a container's record on its directory, too: who has a file there synced has all directories above it on the disk,
-/// with their attributes, but no other file.
-pub(super) fn inscribe(dir: &Dir, record: &[u8]) -> Result<(), Error> {
-    match dir.set_xattr_self(CONTAINER, record) {
-        // It may be too long for ext4: paths in it are as long as their user likes. Then the one before is better than none.
-        Err(failed) if cannot_hold(&failed) => Ok(()),
-        set => Ok(set?),
+/// Writes a container's record on its directory, too.
+pub(super) fn inscribe_container(dir: &Dir, container: &ContainerRecord) -> Result<(), Error> {
+    if inscribe(dir, CONTAINER, &record::write_container(container))? {
+        return Ok(());
+    }
+    // Too long for ext4: paths and options are as long as their user likes. What it is and stands on is more needed.
+    let short = ContainerRecord { target: None, options: Vec::new(), ..container.clone() };
+    inscribe(dir, CONTAINER, &record::write_container(&short))?;
+    Ok(())
+}
+
+/// Writes a record on the directory that it is of: who has a file there synced has all directories above it on the disk, with
+/// their attributes, but no other file. Returns whether the filesystem can hold it.
+pub(super) fn inscribe(dir: &Dir, attribute: &[u8], record: &[u8]) -> Result<bool, Error> {
+    match dir.set_xattr_self(attribute, record) {
+        Err(failed) if cannot_hold(&failed) => Ok(false),
+        set => Ok(set.map(|()| true)?),
     }
 }
 

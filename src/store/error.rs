@@ -46,6 +46,27 @@ pub enum Error {
     /// A container has that name already.
     #[error("there is a container '{0}' already")]
     ContainerExists(String),
+    /// A container has no snapshot of that name.
+    #[error("container '{container}' has no snapshot '{}'", name.escape_debug())]
+    NoSnapshot {
+        /// The container.
+        container: String,
+        /// What was asked for.
+        name: String,
+        /// The nearest name there is.
+        near: Option<String>,
+    },
+    /// A name that cannot be a snapshot's.
+    #[error("'{}' is no name for a snapshot: letters, digits, '_', '.' and '-', at most 128", .0.escape_debug())]
+    NotASnapshotName(String),
+    /// A container has a snapshot of that name already.
+    #[error("there is a snapshot '{container}@{name}' already")]
+    SnapshotExists {
+        /// The container.
+        container: String,
+        /// The name.
+        name: String,
+    },
     /// Something still needs it.
     #[error("in use by {}", by.join(", "))]
     InUse {

@@ -62,8 +62,13 @@ impl Store {
     /// Returns the short names of an image's stack, uppermost first, given its uppermost layer: Docker's own way, the
     /// layer's `link` and `lower` files.
     pub fn stack(&self, top: &Digest) -> Result<Vec<String>, Error> {
-        let dir = self.layout().overlay(&top.hex());
-        let mut links = vec![self.short_name(&top.hex())?];
+        self.stack_of(&top.hex())
+    }
+
+    /// Returns the short names of a directory in `overlay2` and of what lies below it, uppermost first.
+    pub(super) fn stack_of(&self, id: &str) -> Result<Vec<String>, Error> {
+        let dir = self.layout().overlay(id);
+        let mut links = vec![self.short_name(id)?];
         match fs::read_to_string(dir.join(LOWER)) {
             Ok(lower) => links.extend(lower.split(':').map(str::to_owned)),
             Err(e) if e.kind() == ErrorKind::NotFound => {}

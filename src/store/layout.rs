@@ -19,6 +19,8 @@ pub const MERGED: &str = "merged";
 pub const COMMITTED: &str = "committed";
 /// The extended attribute of a container's directory that holds its record once more.
 pub const CONTAINER: &[u8] = b"trusted.ovlctl.container";
+/// The same of a snapshot's directory.
+pub const SNAPSHOT: &[u8] = b"trusted.ovlctl.snapshot";
 
 /// What the name of a layer's recipe is followed by in that of [`Layout::displaced`].
 pub(super) const DISPLACED_SUFFIX: &str = ".displaced";
@@ -128,6 +130,18 @@ impl Layout {
     #[must_use]
     pub fn container(&self, name: &str) -> PathBuf {
         self.containers().join(format!("{name}.json"))
+    }
+
+    /// Records of snapshots.
+    #[must_use]
+    pub fn snapshots(&self) -> PathBuf {
+        self.root.join("snapshots")
+    }
+
+    /// The record of one snapshot.
+    #[must_use]
+    pub fn snapshot(&self, id: &str) -> PathBuf {
+        self.snapshots().join(format!("{id}.json"))
     }
 
     /// What is being made and what is being removed: each entry is locked by the process that works on it.

@@ -7,8 +7,8 @@ use super::error::{Error, file, is_there};
 use super::filter::Filters;
 use super::images::Image;
 use super::layers::{gone, names_in};
-use super::record::{self, ContainerRecord, ImageRecord, LayerRecord};
-use super::{Change, STORE_LOCK, Store};
+use super::record::{self, ContainerRecord, ImageRecord, LayerRecord, SnapshotRecord};
+use super::{Change, STORE_LOCK, Store, snapshots};
 use crate::archive::name;
 use crate::digest::Digest;
 
@@ -19,6 +19,8 @@ pub struct Garbage {
     pub images: Vec<Image>,
     /// Layers of no image.
     pub layers: Vec<LayerRecord>,
+    /// Snapshots that no container has or stands on any more.
+    pub snapshots: Vec<SnapshotRecord>,
 }
 
 impl Garbage {
@@ -102,7 +104,8 @@ impl Store {
             needed.extend(layer.parent.filter(|_| !goes));
             goes
         });
-        Ok(Garbage { images: needless.into_iter().cloned().collect(), layers })
+        let snapshots = snapshots::needless(&self.snapshots()?, containers, mounted);
+        Ok(Garbage { images: needless.into_iter().cloned().collect(), layers, snapshots })
     }
 
     /// Returns the containers that pruning may take: those that nothing has mounted.
@@ -232,6 +235,7 @@ impl Change<'_> {
 
     /// Removes what nothing needs, and records of what was never finished. The change must be exclusive.
     pub fn remove_garbage(&self, garbage: &Garbage) -> Result<(), Error> {
+        self.remove_snapshots(&garbage.snapshots)?;
         let gone: BTreeSet<Digest> = garbage.images.iter().map(|image| image.record.id).collect();
         self.edit_names(|all| all.retain(|_, id| !gone.contains(id)))?;
         for id in &gone {
@@ -275,6 +279,6 @@ impl Change<'_> {
                 std::fs::remove_file(&path).map_err(file(path))?;
             }
         }
-        Ok(())
+        self.remove_unfinished_snapshots()
     }
 }

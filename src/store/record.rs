@@ -11,8 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
-/// The number of the format that this program writes.
-pub const FORMAT: u32 = 1;
+/// The latest format that this program writes and reads.
+pub const FORMAT: u32 = 2;
+
+/// The format of all records but those of containers that stand on snapshots: who does not know of these would take what was
+/// frozen for what may be written.
+const FIRST_FORMAT: u32 = 1;
 
 /// A layer in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,9 +131,36 @@ pub struct ContainerRecord {
     /// Whether it is still being made: it was never mounted.
     #[serde(default)]
     pub unfinished: bool,
+    /// How often it got a new upper directory: by a snapshot, or when it was reset.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub generation: u64,
+    /// The id of the snapshot that it stands on; the image itself where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl ContainerRecord {
+    /// Returns the name of its directory in `overlay2`.
+    #[must_use]
+    pub fn dir(&self) -> String {
+        self.dir_of(self.generation)
+    }
+
+    /// Returns the name that its directory had, or will have: the id at first, then 64 other hex digits made of it. So a
+    /// directory that a killed command left can be told by the record alone.
+    #[must_use]
+    pub fn dir_of(&self, generation: u64) -> String {
+        match generation {
+            0 => self.id.clone(),
+            nr => Digest::of(format!("{} {nr}", self.id).as_bytes()).hex(),
+        }
+    }
+
     /// Whether it is to be there when it is not mounted.
     #[must_use]
     pub fn stays(&self) -> bool {
@@ -140,6 +171,44 @@ impl ContainerRecord {
     #[must_use]
     pub fn is_ephemeral(&self) -> bool {
         self.remove || matches!(self.upper, Upper::Tmpfs { .. })
+    }
+}
+
+/// A snapshot: what a container had changed until then, frozen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotRecord {
+    /// 64 hex digits: its directory in `overlay2`, which was the container's own until then.
+    pub id: String,
+    /// The id of the container that it was made of, which may be gone.
+    pub container: String,
+    /// What it is called in that container; nothing where it was removed, and others stand on it.
+    pub name: Option<String>,
+    /// The id of the snapshot that it stands on itself.
+    pub parent: Option<String>,
+    /// The image below.
+    pub image: Digest,
+    /// The uppermost of the image's layers that are below; all of them where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_layer: Option<usize>,
+    /// The name by which that image was asked for.
+    pub image_name: Option<String>,
+    /// When it was made (RFC 3339).
+    pub created: String,
+    /// The `-o` options that what is in it was written with.
+    pub options: Vec<String>,
+}
+
+impl SnapshotRecord {
+    /// Returns what names it among the ids of what is mounted: its own may be the id of its container, too.
+    #[must_use]
+    pub fn shown_as(&self) -> String {
+        format!("snapshot-{}", self.id)
+    }
+
+    /// Returns how it is called by a container that has it, or stands on it: `CONTAINER@NAME`.
+    #[must_use]
+    pub fn name_in(&self, container: &ContainerRecord) -> Option<String> {
+        Some(format!("{}@{}", container.name, self.name.as_ref()?))
     }
 }
 
@@ -229,7 +298,17 @@ pub enum Unreadable {
 
 /// Returns the bytes of `record`.
 pub fn write<T: Serialize>(record: &T) -> Vec<u8> {
-    let mut text = serde_json::to_vec_pretty(&Formatted { format: FORMAT, record })
+    formatted(FIRST_FORMAT, record)
+}
+
+/// Returns the bytes of a container's record.
+pub fn write_container(container: &ContainerRecord) -> Vec<u8> {
+    let is_plain = container.generation == 0 && container.base.is_none();
+    formatted(if is_plain { FIRST_FORMAT } else { FORMAT }, container)
+}
+
+fn formatted<T: Serialize>(format: u32, record: &T) -> Vec<u8> {
+    let mut text = serde_json::to_vec_pretty(&Formatted { format, record })
         .expect("records hold only what JSON can say");
     text.push(b'\n');
     text
@@ -265,8 +344,26 @@ mod tests {
             target: None,
             remove: false,
             unfinished: false,
+            generation: 0,
+            base: None,
         };
-        assert_eq!(read::<ContainerRecord>(&write(&record)).unwrap(), record);
+        assert_eq!(read::<ContainerRecord>(&write_container(&record)).unwrap(), record);
+        assert_eq!(read::<OnlyFormat>(&write_container(&record)).unwrap().format, 1);
+        let over = ContainerRecord { generation: 1, base: Some("1".repeat(64)), ..record };
+        assert_eq!(read::<ContainerRecord>(&write_container(&over)).unwrap(), over);
+        assert_eq!(read::<OnlyFormat>(&write_container(&over)).unwrap().format, 2);
+    }
+
+    #[test]
+    fn a_container_has_a_directory_of_its_own_in_each_generation() {
+        let text = r#"{"format":1,"name":"web","id":"ab","image":"sha256:IMAGE","image_name":null,"created":"",
+            "upper":"store","options":[],"target":null,"remove":false}"#;
+        let text = text.replace("IMAGE", &"0".repeat(64));
+        let record = read::<ContainerRecord>(text.as_bytes()).unwrap();
+        assert_eq!(record.dir(), "ab");
+        let next = ContainerRecord { generation: 1, ..record.clone() };
+        assert_eq!(next.dir(), Digest::of(b"ab 1").hex());
+        assert_eq!(next.dir_of(0), record.dir());
     }
 
     #[test]
@@ -301,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_later_format_is_refused_by_its_number() {
-        let refused = read::<Names>(br#"{"format": 2, "names": []}"#).unwrap_err();
-        assert_eq!(refused.to_string(), "written in format 2, and this ovlctl knows format 1");
+        let refused = read::<Names>(br#"{"format": 3, "names": []}"#).unwrap_err();
+        assert_eq!(refused.to_string(), "written in format 3, and this ovlctl knows format 2");
     }
 }

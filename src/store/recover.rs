@@ -148,7 +148,7 @@ impl Change<'_> {
         let lost = Lost::new(self, &suspect)?;
         self.discard_images(&lost, why, tell)?;
         self.discard_layers(&lost, why, tell)?;
-        self.adopt_containers(mounted, tell)?;
+        self.adopt(mounted, tell)?;
         self.remove_unfinished()?;
         for finding in self.store.check()?.findings {
             if let Some(Remedy::Furnish { .. } | Remedy::Unlink(_)) = finding.remedy {
@@ -172,6 +172,8 @@ impl Change<'_> {
         let mut shown = BTreeSet::new();
         let over = self.store.readable_containers()?.into_iter();
         let over = over.filter(|container| mounted.contains(&container.id)).map(|over| over.image.hex());
+        let snapshots = self.store.snapshot_records()?.into_iter();
+        let over = over.chain(snapshots.filter(|s| mounted.contains(&s.shown_as())).map(|s| s.image.hex()));
         for id in over.chain(mounted.iter().cloned()) {
             let Ok(digest) = Digest::from_hex(&id) else { continue };
             let image = read_sound::<ImageRecord>(&self.layout().image(&digest).join(IMAGE_RECORD))?;

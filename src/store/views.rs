@@ -3,7 +3,8 @@
 use super::Store;
 use super::error::Error;
 use super::layout::DIFF;
-use super::record::{ContainerRecord, ImageLayer, ImageRecord};
+use super::record::{ContainerRecord, ImageLayer, ImageRecord, SnapshotRecord};
+use super::snapshots::chain;
 use crate::layer::view::Pool;
 use crate::sys::dir::Dir;
 
@@ -18,6 +19,27 @@ impl Store {
             stack.push(pool.add(Dir::open(&self.diff_of(&short))?)?);
         }
         Ok(stack)
+    }
+
+    /// Opens what lies below a container's own directory: the snapshots that it stands on, and its image, uppermost first.
+    pub fn open_below(
+        &self,
+        container: &ContainerRecord,
+        image: &ImageRecord,
+        pool: &mut Pool,
+    ) -> Result<Vec<usize>, Error> {
+        let mut stack = self.open_snapshots(container.base.as_deref(), pool)?;
+        stack.extend(self.open_image(image, pool)?);
+        Ok(stack)
+    }
+
+    /// Opens a snapshot and those that it stands on, uppermost first, without their image.
+    pub fn open_snapshots(&self, top: Option<&str>, pool: &mut Pool) -> Result<Vec<usize>, Error> {
+        let all = if top.is_some() { self.snapshots()? } else { Vec::new() };
+        let open = |snapshot: &SnapshotRecord| {
+            Ok(pool.add(Dir::open(&self.layout().overlay(&snapshot.id).join(DIFF))?)?)
+        };
+        chain(&all, top).into_iter().map(open).collect()
     }
 
     /// Opens all of an image's layers, uppermost first, those too that nothing shows.

@@ -243,7 +243,7 @@ fn a_store_of_a_later_format_is_left_as_it_is() {
         "sweep",
     ] {
         let said = scene.run(words).fails(6).stderr;
-        let reason = "[STORE]/store.json: written in format 2, and this ovlctl knows format 1\nhint: use the ovlctl that made it, or a later one";
+        let reason = "[STORE]/store.json: written in format 3, and this ovlctl knows format 2\nhint: use the ovlctl that made it, or a later one";
         assert!(said.trim_end().ends_with(reason) && said.starts_with("ovlctl: cannot "), "{words}: {said}");
         same(words, &scene.tree("store"), &before);
     }

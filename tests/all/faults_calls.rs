@@ -216,6 +216,31 @@ fn rm_of_a_container() {
 }
 
 #[test]
+fn snapshot() {
+    fails(&cases::SNAPSHOT, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn reset() {
+    fails(&cases::RESET, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn branch() {
+    fails(&cases::BRANCH, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn rm_of_a_snapshot() {
+    fails(&cases::RM_OF_A_SNAPSHOT, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn rm_of_a_container_with_snapshots() {
+    fails(&cases::RM_OF_A_CONTAINER_WITH_SNAPSHOTS, Errno::EIO, is_of_files);
+}
+
+#[test]
 fn rm_of_an_image() {
     fails(&cases::RM_OF_AN_IMAGE, Errno::EIO, is_of_files);
 }

@@ -121,6 +121,31 @@ fn rm_of_a_container() {
 }
 
 #[test]
+fn snapshot() {
+    survives(&cases::SNAPSHOT);
+}
+
+#[test]
+fn reset() {
+    survives(&cases::RESET);
+}
+
+#[test]
+fn branch() {
+    survives(&cases::BRANCH);
+}
+
+#[test]
+fn rm_of_a_snapshot() {
+    survives(&cases::RM_OF_A_SNAPSHOT);
+}
+
+#[test]
+fn rm_of_a_container_with_snapshots() {
+    survives(&cases::RM_OF_A_CONTAINER_WITH_SNAPSHOTS);
+}
+
+#[test]
 fn rm_of_an_image() {
     survives(&cases::RM_OF_AN_IMAGE);
 }

@@ -45,7 +45,8 @@ pub(super) fn of_archive(error: &archive::Error) -> Option<String> {
 pub(super) fn of_store(error: &store::Error) -> Option<String> {
     match error {
         store::Error::NoImage { near: Some(near), .. }
-        | store::Error::NoContainer { near: Some(near), .. } => Some(format!("did you mean '{near}'?")),
+        | store::Error::NoContainer { near: Some(near), .. }
+        | store::Error::NoSnapshot { near: Some(near), .. } => Some(format!("did you mean '{near}'?")),
         store::Error::NoSpace(_) | store::Error::NoSpaceForLayer { .. } => {
             Some("free some with `ovlctl prune`".to_owned())
         }
@@ -73,8 +74,15 @@ pub(super) fn of_store(error: &store::Error) -> Option<String> {
         store::Error::NoContainer { near: None, .. } => {
             Some("`ovlctl mounts` lists what there is".to_owned())
         }
+        store::Error::NoSnapshot { container, near: None, .. } => {
+            Some(format!("`ovlctl snapshots {container}` lists what there is"))
+        }
         store::Error::Blob { source, .. } => of_archive(source),
-        store::Error::AmbiguousId { .. }
+        store::Error::SnapshotExists { container, name } => {
+            Some(format!("`ovlctl rm {container}@{name}` removes that one"))
+        }
+        store::Error::NotASnapshotName(_)
+        | store::Error::AmbiguousId { .. }
         | store::Error::NotAContainerName(_)
         | store::Error::Layer { .. }
         | store::Error::ReadOnly(_)
@@ -97,7 +105,16 @@ pub(super) fn of_container(error: &container::Error) -> Option<String> {
         container::Error::Directory { path, source } if source.kind() == ErrorKind::NotFound => {
             Some(format!("mkdir -p {}", path.display()))
         }
-        container::Error::Store(_)
+        container::Error::Index(name) => Some(format!(
+            "`ovlctl mount {name} TARGET`, then `find TARGET -xdev -type f -links +1 -exec touch -ac {{}} +`: all their names \
+             are brought up then"
+        )),
+        container::Error::Full { container, .. } => {
+            Some(format!("`ovlctl commit {container} NAME` makes an image of it, in which they are fewer"))
+        }
+        container::Error::NotOurs(_)
+        | container::Error::InMemory
+        | container::Error::Store(_)
         | container::Error::Mount(_)
         | container::Error::MountedElsewhere
         | container::Error::Covered(_)

@@ -74,14 +74,18 @@ impl Arguments {
         let image = match self.find(&store, source)? {
             Source::Container(container) => {
                 let image = store.image(&container.image.hex())?.record;
-                let target = target.map_or_else(|| store.merged(&container.id), Path::to_owned);
+                let target = target.map_or_else(|| store.merged(&container), Path::to_owned);
                 return Ok((container::container_plan(&store, &container, &image, &again)?, target));
+            }
+            Source::Snapshot(snapshot) => {
+                let target = target.ok_or_else(|| Cause::Usage("a snapshot needs TARGET".to_owned()))?;
+                return Ok((container::snapshot_plan(&store, &snapshot, &how)?, target.to_owned()));
             }
             Source::Image(image) => self.up_to_layer(image)?,
             Source::Archive(path) => self.up_to_layer(self.loaded_before(&store, path)?)?,
         };
         let new = container_to_be(&image, self.upper_wish()?);
-        let target = target.map_or_else(|| store.merged(&new.id), Path::to_owned);
+        let target = target.map_or_else(|| store.merged(&new), Path::to_owned);
         if self.read_only {
             return Ok((container::image_plan(&store, &image.record, &how)?, target));
         }
@@ -110,5 +114,7 @@ fn container_to_be(image: &Image, upper: UpperWish<'_>) -> ContainerRecord {
         target: None,
         remove: false,
         unfinished: true,
+        generation: 0,
+        base: None,
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::back::refuse_shown;
 use super::mounted::{Ours, mounted_ids, overlays};
 use super::{Error, work_beside};
 use crate::digest::Digest;
@@ -60,6 +61,9 @@ pub fn remove(change: &Change<'_>, name: &str, waiting: &mut dyn FnMut(&[Holder]
     if is_mounted(change.store(), &container)? {
         return Err(Error::MountedElsewhere);
     }
+    let snapshots = change.store().snapshots()?;
+    let its = snapshots.iter().filter(|snapshot| snapshot.container == container.id);
+    its.clone().try_for_each(|snapshot| refuse_shown(change.store(), snapshot))?;
     let dirs = dirs_there(change, &container)?;
     // Unmounted lazily it is in no table, and its last users still write to it.
     let unused = dirs.map(|(upper, work)| inuse::claim_of(&upper, &work)).transpose()?;
@@ -89,6 +93,9 @@ pub(super) fn is_mounted(store: &Store, container: &ContainerRecord) -> Result<b
 
 fn drop_container(change: &Change<'_>, container: &ContainerRecord, own: &Own) -> Result<(), Error> {
     change.remove_container(container, own)?;
+    if !change.store().snapshots()?.is_empty() {
+        change.collect_snapshots(&mounted_ids(change.store())?)?;
+    }
     if let Upper::At { upper, work } = &container.upper {
         leave(&upper.path(), &work.path())?;
     }

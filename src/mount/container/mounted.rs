@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use crate::mount::{OverlayMount, inuse, table};
-use crate::store::Store;
 use crate::store::layout::LINKS;
+use crate::store::record::SnapshotRecord;
+use crate::store::{self, Store};
 
 /// What stands before the id in a mount's source.
 const SOURCE: &str = "ovlctl:";
@@ -19,7 +20,7 @@ const OF_STORE: char = '@';
 /// A mount of something in the store, in this mount namespace.
 #[derive(Debug, Clone)]
 pub struct Mounted {
-    /// The id of the container or image.
+    /// The id of the container or image, or [`SnapshotRecord::shown_as`].
     pub id: String,
     /// Where.
     pub target: PathBuf,
@@ -27,7 +28,7 @@ pub struct Mounted {
     pub read_only: bool,
 }
 
-/// Finds the mounts that `text` means: those of a container of that name, or the uppermost overlay on that path.
+/// Finds the mounts that `text` means: those of a container or snapshot of that name, or the uppermost overlay on that path.
 pub fn find_mounts(store: &Store, text: &OsStr) -> Result<Vec<OverlayMount>, Error> {
     let overlays = overlays()?;
     if let Some(container) = store.container(text.to_str().unwrap_or_default())? {
@@ -37,15 +38,29 @@ pub fn find_mounts(store: &Store, text: &OsStr) -> Result<Vec<OverlayMount>, Err
             .filter(|mount| ours.id_of(mount).as_ref() == Some(&container.id))
             .collect());
     }
+    if let Some(snapshot) = snapshot_called(store, text)? {
+        let id = snapshot.shown_as();
+        let ours = Ours::of(store)?;
+        return Ok(overlays.into_iter().filter(|mount| ours.id_of(mount).as_ref() == Some(&id)).collect());
+    }
     let target = fs::canonicalize(text).unwrap_or_else(|_| PathBuf::from(text));
     Ok(overlays.into_iter().rfind(|mount| mount.target == target).into_iter().collect())
+}
+
+/// Finds the snapshot that `text` means, if it does.
+fn snapshot_called(store: &Store, text: &OsStr) -> Result<Option<SnapshotRecord>, Error> {
+    match store.snapshot(text.to_str().unwrap_or_default()) {
+        Err(store::Error::NoSnapshot { .. }) => Ok(None),
+        found => Ok(found?.map(|(_, snapshot)| snapshot)),
+    }
 }
 
 /// Returns all mounts of what this store holds, the last one made first.
 pub fn all_mounts(store: &Store) -> Result<Vec<OverlayMount>, Error> {
     let containers = store.containers()?.into_iter().map(|container| container.id);
     let images = store.images()?.into_iter().map(|image| image.record.id.hex());
-    let held: BTreeSet<String> = containers.chain(images).collect();
+    let snapshots = store.snapshots()?.into_iter().map(|snapshot| snapshot.shown_as());
+    let held: BTreeSet<String> = containers.chain(images).chain(snapshots).collect();
     let ours = Ours::of(store)?;
     let of_ours = |mount: &OverlayMount| ours.id_of(mount).is_some_and(|id| held.contains(&id));
     Ok(overlays()?.into_iter().rev().filter(of_ours).collect())
@@ -60,7 +75,7 @@ pub fn mounts(store: &Store) -> Result<Vec<Mounted>, Error> {
     Ok(overlays()?.into_iter().filter_map(mounted).collect())
 }
 
-/// Returns the ids of all images and containers of this store that are mounted, in any mount namespace.
+/// Returns the ids of all images, containers and snapshots of this store that are mounted, in any mount namespace.
 pub fn mounted_ids(store: &Store) -> Result<BTreeSet<String>, Error> {
     let ours = Ours::of(store)?;
     let elsewhere = inuse::everywhere().map_err(Error::Table)?;
@@ -90,7 +105,7 @@ impl<'a> Ours<'a> {
         Ok(Self { store, identity: store.identity()? })
     }
 
-    /// Returns the id of the container or image of this store that is mounted there; `None` where it is none of this store's.
+    /// Returns the id of the container, snapshot or image of this store that is mounted there; `None` where it is none of this store's.
     pub(super) fn id_of(&self, mount: &OverlayMount) -> Option<String> {
         let said = mount.source.to_str()?.strip_prefix(SOURCE)?;
         let (id, is_ours) = match said.split_once(OF_STORE) {

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::process::Child;
 
 use super::live::{Live, live};
-use super::{Error, How, container_plan, image_of, image_plan, make_work};
+use super::{Error, How, container_plan, image_of, image_plan, make_work, snapshot_plan};
 use crate::mount::options::Options;
 use crate::mount::perform::{Hidden, hidden};
 use crate::mount::plan::{Access, Plan};
 use crate::mount::room::{Room, attached, within};
-use crate::store::record::ImageRecord;
+use crate::store::record::{ImageRecord, SnapshotRecord};
 use crate::store::{Change, Own, Store};
 use crate::sys::dir::Dir;
 use crate::sys::lock::Holder;
@@ -50,6 +50,13 @@ impl Opened {
 pub fn open_image(store: &Store, image: &ImageRecord) -> Result<Opened, Error> {
     let flags = [FLAGS.to_owned()];
     let plan = image_plan(store, image, &how(&flags, true)?)?;
+    Ok(Opened::Hidden(see(&plan)?, None))
+}
+
+/// Opens a snapshot.
+pub fn open_snapshot(store: &Store, snapshot: &SnapshotRecord) -> Result<Opened, Error> {
+    let flags = [FLAGS.to_owned()];
+    let plan = snapshot_plan(store, snapshot, &how(&flags, true)?)?;
     Ok(Opened::Hidden(see(&plan)?, None))
 }
 

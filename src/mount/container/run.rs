@@ -39,6 +39,7 @@ impl<'a> Held<'a> {
             options: Vec::new(),
             target: None,
             remove: wishes.remove,
+            base: None,
         };
         let (record, own) = change.create_container(naming, &new)?;
         Ok(Self { change, own, record })

@@ -26,6 +26,7 @@ impl Change<'_> {
             Some(Remedy::Furnish { id, below }) => self.furnish_again(id, below).map(|()| true),
             // It may have been made to lead somewhere since: another finding was about whose it is.
             Some(Remedy::Unlink(path)) => if is_there(path)? { Ok(()) } else { gone(path) }.map(|()| true),
+            Some(Remedy::Recall(id)) => self.recall_snapshot(id),
             Some(Remedy::Unpack(_)) | None => Ok(false),
         }
     }
@@ -36,6 +37,9 @@ impl Change<'_> {
             gone(&dir.join(LOWER))?;
         } else {
             self.stage.write(&dir.join(LOWER), below.join(":").as_bytes())?;
+        }
+        // Nothing is written to a snapshot any more.
+        if !below.is_empty() && !is_there(self.layout().snapshot(id))? {
             match private_dir(&dir.join(WORK)) {
                 Err(Error::File { source, .. }) if source.kind() == ErrorKind::AlreadyExists => {}
                 made => made?,

@@ -209,6 +209,9 @@ impl<'a> Stage<'a> {
         for row in self.json("mounts --json")?.as_array().into_iter().flatten() {
             state.push(format!("mount {} {}", text(&row["name"]), text(&row["target"])));
         }
+        for row in self.json("snapshots --json")?.as_array().into_iter().flatten() {
+            state.push(format!("snapshot {} at {}", text(&row["name"]), row["at"]));
+        }
         state.extend(
             self.scene.overlays().iter().map(|target| format!("overlay {}", own(&target.to_string_lossy()))),
         );

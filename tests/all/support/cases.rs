@@ -36,6 +36,37 @@ const LARGE: &[&str] = &[KEPT[0], KEPT[1], KEPT[2], KEPT[3], "load large.tar"];
 const CUT_OFF: &[&str] = &["synced load base.tar", KEPT[1], KEPT[2], KEPT[3], WEB[4], "power-cut"];
 const DAMAGED: &[&str] = &[KEPT[0], KEPT[1], KEPT[2], KEPT[3], WEB[4], "damage"];
 
+const FROZEN: &[&str] = &[
+    KEPT[0],
+    KEPT[1],
+    KEPT[2],
+    KEPT[3],
+    WEB[4],
+    BOX[5],
+    BOX[6],
+    BOX[7],
+    "snapshot box",
+    "mount box root",
+    "write root/again",
+    "umount root",
+];
+const AFTER_A_RESET: &[&str] = &[
+    KEPT[0],
+    KEPT[1],
+    KEPT[2],
+    KEPT[3],
+    WEB[4],
+    BOX[5],
+    BOX[6],
+    BOX[7],
+    FROZEN[8],
+    FROZEN[9],
+    FROZEN[10],
+    FROZEN[11],
+    "snapshot box",
+    "reset box 1",
+];
+
 /// A killed load may have put the image there, but not named it; a killed rm may have done the first half.
 const NAMELESS_IMAGE: &[&str] = &["image - "];
 
@@ -99,6 +130,26 @@ pub(crate) const COMMIT: Case =
 pub(crate) const COMMIT_OF_A_MOUNTED_CONTAINER: Case = Case { after: &["mount box root"], ..COMMIT };
 pub(crate) const SQUASH: Case =
     Case { made_by: WEB, words: "squash web:1 new:1", between: NAMELESS_IMAGE, ..CASE };
+pub(crate) const SNAPSHOT: Case = Case { made_by: BOX, words: "snapshot box", ..CASE };
+pub(crate) const RESET: Case = Case { made_by: FROZEN, words: "reset box 1", ..CASE };
+pub(crate) const BRANCH: Case =
+    Case { made_by: FROZEN, words: "branch box new", between: &["snapshot box@2"], halves: true, ..CASE };
+pub(crate) const RM_OF_A_SNAPSHOT: Case = Case {
+    made_by: AFTER_A_RESET,
+    words: "rm box@2",
+    between: &["snapshot - "],
+    halves: true,
+    else_by: Some("prune"),
+    ..CASE
+};
+pub(crate) const RM_OF_A_CONTAINER_WITH_SNAPSHOTS: Case = Case {
+    made_by: FROZEN,
+    words: "rm box",
+    between: &["snapshot - "],
+    halves: true,
+    else_by: Some("prune"),
+    ..CASE
+};
 pub(crate) const CHECK_THAT_REPAIRS: Case =
     Case { made_by: DAMAGED, words: "check --deep --repair --from web.tar", heals: true, ..CASE };
 pub(crate) const CHECK_THAT_PROVES: Case = Case { made_by: WEB, words: "check --deep", ..CASE };
