@@ -12,14 +12,16 @@ use crate::digest::Digest;
 use crate::mount::container;
 use crate::store::images::Image;
 use crate::store::record::Upper;
-use crate::store::usage::{ContainerUsage, Count, ImageUsage, LayerUsage, Other, Total, Usage};
+use crate::store::usage::{
+    ContainerUsage, Count, ImageUsage, LayerUsage, Other, SnapshotUsage, Total, Usage,
+};
 use crate::sys::caps::TO_READ;
 
 /// Show what takes how much room
 ///
 /// SIZE is what the files hold, or with --disk what they take on the disk, with records and recipes. SHARED is in layers that
-/// other images have too, UNIQUE is what goes when that one is removed, PRUNABLE what `prune` would free. The last line counts
-/// each layer once.
+/// other images have too, or in snapshots that several containers stand on; UNIQUE is what goes when that one is removed, PRUNABLE
+/// what `prune` would free. The last line counts each layer once.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -58,6 +60,7 @@ struct Report {
     images: Vec<ImageRow>,
     layers: Vec<LayerRow>,
     containers: Vec<ContainerRow>,
+    snapshots: Vec<SnapshotRow>,
     total: TotalRow,
 }
 
@@ -89,6 +92,17 @@ struct ContainerRow {
     /// Where its changes go: `store`, `tmpfs`, or the user's directory.
     upper: String,
     size: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct SnapshotRow {
+    /// `CONTAINER@NAME`; `null` where its name was removed, and others stand on it.
+    name: Option<String>,
+    id: String,
+    /// How many containers stand on it.
+    containers: usize,
+    size: Option<u64>,
+    prunable: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -166,6 +180,7 @@ impl Df {
         let mut rows: Vec<Row> = usage.images.iter().map(Row::image).collect();
         rows.extend(layers.map(Row::layer));
         rows.extend(usage.containers.iter().map(Row::container));
+        rows.extend(usage.snapshots.iter().map(Row::snapshot));
         rows.extend(usage.other.iter().flat_map(Row::other));
         rows.push(Row::total(usage));
         rows
@@ -205,6 +220,18 @@ impl Row {
             shared: None,
             unique: usage.size,
             prunable: usage.size.map(|_| 0),
+        }
+    }
+
+    fn snapshot(usage: &SnapshotUsage) -> Self {
+        let of = |counts: bool| usage.size.map(|size| if counts { size } else { 0 });
+        Self {
+            kind: "snapshot",
+            name: usage.name.clone().unwrap_or_else(|| usage.snapshot.id[..12].to_owned()),
+            size: usage.size,
+            shared: of(usage.containers > 1),
+            unique: of(usage.containers < 2),
+            prunable: of(usage.prunable),
         }
     }
 
@@ -273,6 +300,13 @@ impl From<&Usage> for Report {
             },
             size: *size,
         };
+        let snapshot = |usage: &SnapshotUsage| SnapshotRow {
+            name: usage.name.clone(),
+            id: usage.snapshot.id.clone(),
+            containers: usage.containers,
+            size: usage.size,
+            prunable: usage.prunable,
+        };
         let Total { size, shared, unique, prunable, deleting } = usage.total;
         let other = usage.other.as_ref();
         Self {
@@ -280,6 +314,7 @@ impl From<&Usage> for Report {
             images: usage.images.iter().map(image).collect(),
             layers: usage.layers.iter().map(layer).collect(),
             containers: usage.containers.iter().map(container).collect(),
+            snapshots: usage.snapshots.iter().map(snapshot).collect(),
             total: TotalRow {
                 size,
                 shared,

@@ -21,6 +21,10 @@ use crate::sys::lock::Share;
 /// The container must not be mounted: overlayfs cannot be given another upper directory while files are open in it. A snapshot
 /// is called CONTAINER@NAME: `mount`, `ls`, `cat`, `cp`, `diff`, `umount` and `rm` take that.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl snapshot web-1.4                # web-1.4@1, or the next number
+  ovlctl snapshot web-1.4 before")]
 pub(super) struct Snapshot {
     /// The container
     container: String,
@@ -34,6 +38,10 @@ pub(super) struct Snapshot {
 ///
 /// ON is what each stands on: another snapshot, or the image. AT has the containers that stand on it directly.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl snapshots
+  ovlctl snapshots web-1.4")]
 pub(super) struct Snapshots {
     /// Only those that this container has, or stands on
     container: Option<String>,
@@ -46,6 +54,11 @@ pub(super) struct Snapshots {
 /// As `git reset --hard` does: what was changed since is gone. Snapshots that were made later stay, and `reset` goes to them
 /// too. The container must not be mounted.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl reset web-1.4                   # as its last snapshot was
+  ovlctl reset web-1.4 before
+  ovlctl reset web-1.4 --image           # as its image was")]
 pub(super) struct Reset {
     /// The container
     container: String,
@@ -62,6 +75,10 @@ pub(super) struct Reset {
 /// Both go on for themselves. What they have in common is kept once: if the first has changed something since its last snapshot,
 /// this makes another one of it.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ovlctl branch web-1.4 try
+  ovlctl branch web-1.4 older --from before")]
 pub(super) struct Branch {
     /// The container
     container: String,

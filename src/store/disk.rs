@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Error, is_there};
 use super::layout::{DISPLACED_SUFFIX, LINKS};
-use super::record::ContainerRecord;
+use super::record::{ContainerRecord, SnapshotRecord};
 use super::{Store, layout};
 use crate::digest::Digest;
 use crate::sys::dir::{Dir, FileType, kind};
@@ -33,6 +33,8 @@ pub enum Owner {
     Image(Digest),
     /// A container, by its name.
     Container(String),
+    /// A snapshot, by its id.
+    Snapshot(String),
     /// What was removed, and is being deleted; and what is being made.
     Staged,
     /// What is left of something that is not there any more, or was never finished. Pruning takes it.
@@ -60,6 +62,8 @@ pub(super) struct Known {
     pub(super) images: HashSet<Digest>,
     /// From a container's directory to its name.
     pub(super) containers: HashMap<String, String>,
+    /// The ids of snapshots.
+    pub(super) snapshots: HashSet<String>,
 }
 
 impl Known {
@@ -67,12 +71,14 @@ impl Known {
         layers: impl Iterator<Item = Digest>,
         images: impl Iterator<Item = Digest>,
         containers: &[ContainerRecord],
+        snapshots: &[SnapshotRecord],
     ) -> Self {
-        let dir = |container: &ContainerRecord| (container.id.clone(), container.name.clone());
+        let dir = |container: &ContainerRecord| (container.dir(), container.name.clone());
         Self {
             layers: layers.collect(),
             images: images.collect(),
             containers: containers.iter().map(dir).collect(),
+            snapshots: snapshots.iter().map(|snapshot| snapshot.id.clone()).collect(),
         }
     }
 
@@ -82,7 +88,13 @@ impl Known {
 
     /// Whose directory in `overlay2` this is.
     fn overlay(&self, id: &str) -> Option<Owner> {
-        self.layer(id).or_else(|| self.containers.get(id).cloned().map(Owner::Container))
+        self.layer(id)
+            .or_else(|| self.containers.get(id).cloned().map(Owner::Container))
+            .or_else(|| self.snapshot(id))
+    }
+
+    fn snapshot(&self, id: &str) -> Option<Owner> {
+        self.snapshots.get(id).cloned().map(Owner::Snapshot)
     }
 }
 
@@ -130,6 +142,9 @@ impl Store {
         if is(layout.containers()) {
             let is_known = known.containers.values().any(|known| known == stem);
             return Ok(if is_known { Owner::Container(stem.to_owned()) } else { Owner::Leftover });
+        }
+        if is(layout.snapshots()) {
+            return Ok(known.snapshot(stem).unwrap_or(Owner::Leftover));
         }
         if is(layout.images()) {
             let image = Digest::from_hex(name).ok().filter(|id| known.images.contains(id));

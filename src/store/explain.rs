@@ -10,7 +10,8 @@ use super::disk::{Known, Owner, names_below};
 use super::error::Error;
 use super::images::Image;
 use super::layout::{DIFF, LINK, LINKS, LOWER, MERGED, WORK};
-use super::record::ContainerRecord;
+use super::record::{ContainerRecord, SnapshotRecord};
+use super::snapshots::{called as called_snapshots, chain};
 use crate::digest::Digest;
 use crate::sys::dir::Dir;
 use crate::sys::tree;
@@ -72,11 +73,11 @@ impl Store {
     /// Every name at the top of a store, in the order of its drawing.
     fn purposes(&self) -> Vec<(Vec<String>, &'static str)> {
         let layout = self.layout();
-        let table: [(PathBuf, &str); 15] = [
+        let table: [(PathBuf, &str); 16] = [
             (layout.root().to_owned(), "the store: for root alone, for layers have setuid files"),
             (layout.format(), "that this is a store, and its format"),
             (layout.boot(), "in which boot of the machine it was made or recovered last"),
-            (layout.overlay2(), "layers and containers, a folder each, laid out as Docker does"),
+            (layout.overlay2(), "layers, containers and snapshots, a folder each, laid out as Docker does"),
             (layout.links(), "short names of layers, so that many fit the options of a mount"),
             (layout.layers(), "a record of each layer"),
             (layout.recipes(), "how each layer's tar is made again, byte for byte: for `check --deep`"),
@@ -84,6 +85,7 @@ impl Store {
             (layout.names(), "which name means which image"),
             (layout.synced_names(), "the same when it was last on the disk"),
             (layout.containers(), "a record of each container"),
+            (layout.snapshots(), "a record of each snapshot"),
             (layout.empty(), "an empty folder: what an image without layers shows"),
             (layout.staging(), "what is being made, and what was removed and is being deleted"),
             (layout.locks(), "a file for whatever a command works on"),
@@ -114,14 +116,15 @@ impl Store {
     /// Tells all of one place in the store. `mounts` are the store's own.
     pub fn about(&self, names: &[String], mounts: &Mounts) -> Result<About, Error> {
         let (images, containers) = (self.images()?, self.containers()?);
-        let layers = self.layer_ids()?;
+        let (layers, snapshots) = (self.layer_ids()?, self.snapshots()?);
         let ids = images.iter().map(|image| image.record.id);
-        let known = Known::of(layers.into_iter(), ids, &containers);
-        let all = All { images: &images, containers: &containers, mounts };
+        let known = Known::of(layers.into_iter(), ids, &containers, &snapshots);
+        let all = All { images: &images, containers: &containers, snapshots: &snapshots, mounts };
         let (what, why, goes) = match self.owner(&known, names)? {
             Owner::Layer(id) => all.layer(self, &id)?,
             Owner::Image(id) => all.image(&id),
             Owner::Container(name) => all.container(&name),
+            Owner::Snapshot(id) => all.snapshot(&id),
             Owner::Staged => (
                 "being made, or removed and being deleted".to_owned(),
                 Vec::new(),
@@ -180,6 +183,7 @@ type Told = (String, Vec<String>, String);
 struct All<'a> {
     images: &'a [Image],
     containers: &'a [ContainerRecord],
+    snapshots: &'a [SnapshotRecord],
     mounts: &'a Mounts,
 }
 
@@ -216,6 +220,29 @@ impl All<'_> {
         let targets = container.map(|container| self.targets(&container.id)).unwrap_or_default();
         let why = targets.iter().map(|target| format!("mounted on {target}")).collect();
         let goes = removed_by(&targets, &[name.to_owned()]);
+        (what, why, goes)
+    }
+
+    fn snapshot(&self, id: &str) -> Told {
+        let name = called_snapshots(self.snapshots, self.containers).remove(id);
+        let snapshot = self.snapshots.iter().find(|snapshot| snapshot.id == id);
+        let what = name.as_ref().map_or_else(|| "a snapshot".to_owned(), |name| format!("snapshot '{name}'"));
+        let stands = |container: &&ContainerRecord| {
+            chain(self.snapshots, container.base.as_deref()).iter().any(|below| below.id == id)
+        };
+        let mut why: Vec<String> = self
+            .containers
+            .iter()
+            .filter(stands)
+            .map(|container| format!("container '{}' stands on it", container.name))
+            .collect();
+        let targets = snapshot.map(|snapshot| self.targets(&snapshot.shown_as())).unwrap_or_default();
+        let goes = match name {
+            Some(name) if why.is_empty() => removed_by(&targets, &[name]),
+            Some(_) | None if !why.is_empty() => "with the last container that stands on it".to_owned(),
+            Some(_) | None => "`ovlctl prune`".to_owned(),
+        };
+        why.extend(targets.iter().map(|target| format!("mounted on {target}")));
         (what, why, goes)
     }
 

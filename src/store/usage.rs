@@ -8,7 +8,8 @@ use super::error::Error;
 use super::images::Image;
 use super::layout::DIFF;
 use super::prune::Wanted;
-use super::record::{self, ContainerRecord, ImageLayer, LayerRecord};
+use super::record::{self, ContainerRecord, ImageLayer, LayerRecord, SnapshotRecord};
+use super::snapshots::{called, chain};
 use super::{Store, stage};
 use crate::digest::Digest;
 use crate::sys::dir::Dir;
@@ -24,6 +25,8 @@ pub struct Usage {
     pub layers: Vec<LayerUsage>,
     /// The containers, in the order of their names.
     pub containers: Vec<ContainerUsage>,
+    /// The snapshots, the oldest first.
+    pub snapshots: Vec<SnapshotUsage>,
     /// What the store takes besides, where the disk was asked.
     pub other: Option<Other>,
     /// All together.
@@ -71,6 +74,21 @@ pub struct ContainerUsage {
     pub size: Option<u64>,
 }
 
+/// What a snapshot takes.
+#[derive(Debug)]
+pub struct SnapshotUsage {
+    /// The snapshot.
+    pub snapshot: SnapshotRecord,
+    /// What it is called: `CONTAINER@NAME`.
+    pub name: Option<String>,
+    /// How many containers stand on it.
+    pub containers: usize,
+    /// What was changed in it, where that was counted.
+    pub size: Option<u64>,
+    /// Whether pruning takes it.
+    pub prunable: bool,
+}
+
 /// What the store takes on the disk that is neither image, layer nor container.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Other {
@@ -113,25 +131,41 @@ pub enum Count {
 impl Store {
     /// Tells what takes how much. `mounted` are the ids of images and containers that mounts show.
     pub fn usage(&self, mounted: &BTreeSet<String>, count: Count) -> Result<Usage, Error> {
-        let (images, containers) = (self.images()?, self.containers()?);
+        let (images, containers, snapshots) = (self.images()?, self.containers()?, self.snapshots()?);
         let garbage = self.garbage_of(&images, &containers, mounted, &Wanted::default())?;
         let mut by_id = layers(&images, &garbage.layers);
         let disk = match count {
             Count::Disk => {
                 let ids = images.iter().map(|image| image.record.id);
-                Some(self.disk(&Known::of(by_id.keys().copied(), ids, &containers))?)
+                Some(self.disk(&Known::of(by_id.keys().copied(), ids, &containers, &snapshots))?)
             }
             Count::Records | Count::Containers => None,
         };
         if let Some(disk) = &disk {
             by_id.values_mut().for_each(|layer| layer.size = disk.of(&Owner::Layer(layer.chain_id)));
         }
-        let container = |container: ContainerRecord| {
-            let size = match (&disk, count) {
-                (Some(disk), _) => Some(disk.of(&Owner::Container(container.name.clone()))),
-                (None, Count::Containers) if is_on_disk(&container) => Some(self.changes(&container)?),
-                (None, Count::Containers | Count::Records | Count::Disk) => None,
+        let size = |owner: Owner, dir: &str, counts: bool| match (&disk, count) {
+            (Some(disk), _) => Ok::<_, Error>(Some(disk.of(&owner))),
+            (None, Count::Containers) if counts => Ok(Some(self.changes(dir)?)),
+            (None, Count::Containers | Count::Records | Count::Disk) => Ok(None),
+        };
+        let names = called(&snapshots, &containers);
+        let snapshot = |snapshot: &SnapshotRecord| {
+            let stands = |over: &&ContainerRecord| {
+                chain(&snapshots, over.base.as_deref()).iter().any(|below| below.id == snapshot.id)
             };
+            Ok(SnapshotUsage {
+                name: names.get(&snapshot.id).cloned(),
+                containers: containers.iter().filter(stands).count(),
+                size: size(Owner::Snapshot(snapshot.id.clone()), &snapshot.id, true)?,
+                prunable: garbage.snapshots.iter().any(|gone| gone.id == snapshot.id),
+                snapshot: snapshot.clone(),
+            })
+        };
+        let frozen = snapshots.iter().map(snapshot).collect::<Result<Vec<_>, Error>>()?;
+        let container = |container: ContainerRecord| {
+            let owner = Owner::Container(container.name.clone());
+            let size = size(owner, &container.dir(), is_on_disk(&container))?;
             Ok(ContainerUsage { container, size })
         };
         let containers: Vec<ContainerUsage> =
@@ -145,14 +179,14 @@ impl Store {
         let mut layers: Vec<LayerUsage> = by_id.into_values().collect();
         layers.sort_unstable_by_key(|layer| layer.chain_id);
         let other = disk.as_ref().map(Other::of);
-        let mut total = total(&images, &layers, &containers, other.unwrap_or_default());
+        let mut total = total(&images, &layers, &containers, &frozen, other.unwrap_or_default());
         total.deleting = stage::is_deleting(self.layout())?;
-        Ok(Usage { images, layers, containers, other, total })
+        Ok(Usage { images, layers, containers, snapshots: frozen, other, total })
     }
 
-    /// Counts what a container has changed.
-    fn changes(&self, container: &ContainerRecord) -> Result<u64, Error> {
-        Ok(tree::size(&Dir::open(&self.layout().overlay(&container.id).join(DIFF))?)?)
+    /// Counts what was changed in a directory of `overlay2`.
+    fn changes(&self, dir: &str) -> Result<u64, Error> {
+        Ok(tree::size(&Dir::open(&self.layout().overlay(dir).join(DIFF))?)?)
     }
 }
 
@@ -190,21 +224,41 @@ fn image_usage(image: Image, layers: &HashMap<Digest, LayerUsage>, own: Own) -> 
     ImageUsage { image, size: shared.saturating_add(unique), own, shared, unique, prunable }
 }
 
-fn total(images: &[ImageUsage], layers: &[LayerUsage], containers: &[ContainerUsage], other: Other) -> Total {
+fn total(
+    images: &[ImageUsage],
+    layers: &[LayerUsage],
+    containers: &[ContainerUsage],
+    snapshots: &[SnapshotUsage],
+    other: Other,
+) -> Total {
     let sum = |counts: fn(&LayerUsage) -> bool| -> u64 {
         record::total(layers.iter().filter(|layer| counts(layer)).map(|layer| layer.size))
     };
     let owns = |counts: fn(&Own) -> bool| -> u64 {
         record::total(images.iter().filter(|image| counts(&image.own)).map(|image| image.own.size))
     };
-    let changes = record::total(containers.iter().filter_map(|container| container.size));
+    let frozen = |counts: fn(&SnapshotUsage) -> bool| -> u64 {
+        let counted = snapshots.iter().filter(|snapshot| counts(snapshot));
+        record::total(counted.filter_map(|snapshot| snapshot.size))
+    };
+    let of_containers = record::total(containers.iter().filter_map(|container| container.size));
+    let changes = record::total([of_containers, frozen(|snapshot| snapshot.containers < 2)].into_iter());
+    let common = frozen(|snapshot| snapshot.containers > 1);
     let Other { store, staged, leftover, unknown } = other;
-    let all = [sum(|_| true), owns(|_| true), changes, store, staged, leftover, unknown];
+    let all = [sum(|_| true), owns(|_| true), changes, common, store, staged, leftover, unknown];
     Total {
         size: record::total(all.into_iter()),
-        shared: sum(|layer| layer.images > 1),
+        shared: record::total([sum(|layer| layer.images > 1), common].into_iter()),
         unique: record::total([sum(|layer| layer.images == 1), owns(|_| true), changes].into_iter()),
-        prunable: record::total([sum(|layer| layer.prunable), owns(|own| own.goes), leftover].into_iter()),
+        prunable: record::total(
+            [
+                sum(|layer| layer.prunable),
+                owns(|own| own.goes),
+                frozen(|snapshot| snapshot.prunable),
+                leftover,
+            ]
+            .into_iter(),
+        ),
         deleting: false,
     }
 }
@@ -273,9 +327,9 @@ mod tests {
         assert_eq!((web.size, web.unique, web.prunable), (1 + 2 + 3 + 7, 2 + 3 + 7, 7));
         let layers: Vec<LayerUsage> = layers.into_values().collect();
         let other = Other { store: 100, staged: 200, leftover: 400, unknown: 800 };
-        let with = total(&[web], &layers, &[], other);
+        let with = total(&[web], &layers, &[], &[], other);
         assert_eq!((with.size, with.unique, with.prunable), (41 + 7 + 1500, 14 + 7, 31 + 7 + 400));
-        let total = total(&[], &layers, &[], Other::default());
+        let total = total(&[], &layers, &[], &[], Other::default());
         assert_eq!((total.size, total.shared, total.unique), (1 + 2 + 3 + 4 + 5 + 26, 1, 2 + 3 + 4 + 5));
         assert_eq!(total.prunable, 5 + 26);
     }

@@ -131,6 +131,7 @@ fn json_has_numbers_and_all_that_there_is() {
         "measured": "contents",
         "images": [image(&api(), "api:1", 40), image(&web(), "web:1", 300)],
         "layers": layers,
+        "snapshots": [],
         "containers": [{"name": "box", "image_id": api().id(), "upper": "tmpfs", "size": null}],
         "total": {"size": 2340, "shared": 2000, "unique": 340, "prunable": 0, "deleting": false, "store": null,
                   "staged": null, "leftover": null, "unknown": null},

@@ -129,13 +129,14 @@ fn every_folder_is_explained_and_together_they_are_all() {
         .           0 B        the store: for root alone, for layers have setuid files
         store.json  4.0 KiB    that this is a store, and its format
         boot        4.0 KiB    in which boot of the machine it was made or recovered last
-        overlay2    44.0 KiB   layers and containers, a folder each, laid out as Docker does
+        overlay2    44.0 KiB   layers, containers and snapshots, a folder each, laid out as Docker does
         overlay2/l  0 B        short names of layers, so that many fit the options of a mount
         layers      12.0 KiB   a record of each layer
         recipes     12.0 KiB   how each layer's tar is made again, byte for byte: for `check --deep`
         images      16.0 KiB   a folder for each image: its record, and its config as it came
         names.json  4.0 KiB    which name means which image
         containers  0 B        a record of each container
+        snapshots   0 B        a record of each snapshot
         empty       0 B        an empty folder: what an image without layers shows
         staging     0 B        what is being made, and what was removed and is being deleted
         locks       0 B        a file for whatever a command works on
