@@ -26,6 +26,7 @@ mod df; // what takes how much, and what pruning frees
 mod df_disk; // the same to the block, and what each folder is for
 mod power_cuts; // what the disk lacks is named and gone, what it has stays
 mod power_cuts_containers; // containers stay, with what was synced in them
+mod power_cuts_snapshots; // and so do snapshots
 mod save; // what is saved is what was loaded, to the byte
 mod prune; // what goes, what stays, and who is named
 mod removal; // what is removed is gone at once, and soon deleted
