@@ -29,10 +29,10 @@ use crate::sys::filesystem::read_size;
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
-  ovlctl export web:1.4 -o web.ext4                a root disk
-  ovlctl export box -o box.cpio                    an initramfs
+  ovlctl export web:1.4 -o web.ext4              # a root disk
+  ovlctl export box -o box.cpio                  # an initramfs
   ovlctl export box | ssh host tar -xC /srv/box
-  SOURCE_DATE_EPOCH=0 ovlctl export web:1.4 -o web.squashfs    the same bytes each time; of an erofs, too")]
+  SOURCE_DATE_EPOCH=0 ovlctl export web:1.4 -o web.squashfs  # the same bytes each time; of an erofs, too")]
 pub(super) struct Export {
     #[arg(value_name = "IMAGE|CONTAINER")]
     name: String,

@@ -1,5 +1,6 @@
 //! What went wrong becomes a line, perhaps a hint, and an exit code. With what is beneath the only file that writes to stderr.
 
+mod exit;
 mod hint;
 mod progress;
 
@@ -13,8 +14,9 @@ use super::place::LookFault;
 use super::{config, loader, print};
 use crate::sys::caps::Need;
 use crate::sys::chain;
-use crate::{archive, layer, mount, store};
+use crate::{archive, mount, store};
 
+use exit::{of_archive, of_config, of_store};
 use hint::{
     of_archive as archive_hint, of_config as config_hint, of_container as container_hint,
     of_store as store_hint,
@@ -320,67 +322,6 @@ impl Cause {
             Self::Mount(error) => error.hint(),
             Self::Container(error) => container_hint(error),
         }
-    }
-}
-
-fn of_config(error: &config::Error) -> Exit {
-    match error {
-        config::Error::Syntax { .. } | config::Error::Key { .. } | config::Error::Value { .. } => Exit::Usage,
-        config::Error::Read(_) | config::Error::Untrusted(_) => Exit::Failed,
-    }
-}
-
-fn of_archive(error: &archive::Error) -> Exit {
-    match error {
-        archive::Error::Io { .. } => Exit::Failed,
-        archive::Error::NoSuchImage { .. } => Exit::NotFound,
-        archive::Error::Ambiguous(_) => Exit::Usage,
-        archive::Error::NotAnImage(_)
-        | archive::Error::RootFilesystem
-        | archive::Error::Damaged(_)
-        | archive::Error::Exceeded { .. } => Exit::Damaged,
-    }
-}
-
-fn of_store(error: &store::Error) -> Exit {
-    match error {
-        store::Error::NoImage { .. } | store::Error::NoContainer { .. } | store::Error::NoSnapshot { .. } => {
-            Exit::NotFound
-        }
-        store::Error::AmbiguousId { .. }
-        | store::Error::NotAContainerName(_)
-        | store::Error::NotASnapshotName(_) => Exit::Usage,
-        store::Error::InUse { .. }
-        | store::Error::SeveralNames(_)
-        | store::Error::ContainerExists(_)
-        | store::Error::SnapshotExists { .. } => Exit::InUse,
-        store::Error::Unfit { .. } => Exit::Cannot,
-        store::Error::Layer { source, .. } => of_layer(source),
-        store::Error::Blob { source, .. } => of_archive(source),
-        store::Error::Record { .. } => Exit::Damaged,
-        store::Error::ReadOnly(_)
-        | store::Error::NoSpace(_)
-        | store::Error::NoSpaceForLayer { .. }
-        | store::Error::NotAStore(_)
-        | store::Error::Root { .. }
-        | store::Error::Pack(_)
-        | store::Error::File { .. }
-        | store::Error::Thread(_)
-        | store::Error::Call(_) => Exit::Failed,
-    }
-}
-
-fn of_layer(error: &layer::Error) -> Exit {
-    match error {
-        layer::Error::Refused { .. }
-        | layer::Error::Tar(_)
-        | layer::Error::Contents { .. }
-        | layer::Error::Recipe(_)
-        | layer::Error::Exceeded { .. } => Exit::Damaged,
-        layer::Error::Read(_) if error.is_unread() => Exit::Failed,
-        layer::Error::Read(_) => Exit::Damaged,
-        layer::Error::Unheld { .. } => Exit::Cannot,
-        layer::Error::Entry { .. } | layer::Error::Call(_) | layer::Error::Thread(..) => Exit::Failed,
     }
 }
 

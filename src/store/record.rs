@@ -2,12 +2,13 @@
 //!
 //! Fields are only ever added. A record of a later format is refused rather than half understood.
 
+mod path;
+
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+pub use path::StoredPath;
 
 use crate::digest::Digest;
 
@@ -232,42 +233,6 @@ pub enum Upper {
     },
 }
 
-/// A path in JSON: text where it is UTF-8, else its bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum StoredPath {
-    /// A path that is UTF-8.
-    Text(String),
-    /// Any other.
-    Bytes(Vec<u8>),
-}
-
-impl From<&Path> for StoredPath {
-    fn from(path: &Path) -> Self {
-        match path.to_str() {
-            Some(text) => Self::Text(text.to_owned()),
-            None => Self::Bytes(path.as_os_str().as_bytes().to_owned()),
-        }
-    }
-}
-
-impl StoredPath {
-    /// Takes bytes for a path.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        Path::new(std::ffi::OsStr::from_bytes(bytes)).into()
-    }
-
-    /// Returns the path.
-    #[must_use]
-    pub fn path(&self) -> PathBuf {
-        match self {
-            Self::Text(text) => PathBuf::from(text),
-            Self::Bytes(bytes) => PathBuf::from(OsString::from_vec(bytes.clone())),
-        }
-    }
-}
-
 /// What a record is wrapped in on disk. Not for reading: `flatten` keeps all of a record as values first, which takes
 /// longer than the rest.
 #[derive(Serialize)]
@@ -325,6 +290,8 @@ pub fn read<T: for<'a> Deserialize<'a>>(text: &[u8]) -> Result<T, Unreadable> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]

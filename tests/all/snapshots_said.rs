@@ -135,6 +135,7 @@ fn changes_elsewhere_than_in_the_store_are_not_frozen() {
         .run("snapshot memory")
         .fails(1)
         .stderr_is("ovlctl: cannot make a snapshot of 'memory': its changes are in memory");
+    scene.run("rm box").succeeds();
 }
 
 #[test]

@@ -7,6 +7,8 @@ pub(crate) mod cases;
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 pub(crate) mod fingerprint;
 pub(crate) mod image;
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+pub(crate) mod kinds;
 pub(crate) mod needs;
 pub(crate) mod outcome;
 pub(crate) mod scene;

@@ -358,7 +358,7 @@ pub(crate) fn every_call() -> bool {
 }
 
 /// Says what was counted.
-#[expect(clippy::print_stderr, reason = "what the exhaustive run counted is for its user")]
+#[expect(clippy::print_stderr, reason = "it is for the user")]
 pub(crate) fn tell(text: &str) {
     eprintln!("{text}");
 }
@@ -389,8 +389,7 @@ fn damage(scene: &Scene) {
 }
 
 fn entries(dir: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> =
-        fs::read_dir(dir).expect("a directory").map(|e| e.expect("an entry").path()).collect();
+    let mut paths: Vec<_> = fs::read_dir(dir).expect("a directory").flatten().map(|e| e.path()).collect();
     paths.sort();
     paths
 }
