@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Store;
 use super::disk::{Known, Owner, names_below};
-use super::error::Error;
+use super::error::{Error, is_there};
 use super::images::Image;
 use super::layout::{DIFF, LINK, LINKS, LOWER, MERGED, WORK};
 use super::record::{ContainerRecord, SnapshotRecord};
@@ -66,8 +66,13 @@ impl Store {
                 folders.push(Folder { path, bytes: place.bytes, purpose: UNKNOWN });
             }
         }
-        folders.retain(|folder| folder.bytes > 0 || self.layout().root().join(&folder.path).exists());
-        Ok(folders)
+        let mut there = Vec::new();
+        for folder in folders {
+            if folder.bytes > 0 || is_there(self.layout().root().join(&folder.path))? {
+                there.push(folder);
+            }
+        }
+        Ok(there)
     }
 
     /// Every name at the top of a store, in the order of its drawing.

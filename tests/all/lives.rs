@@ -123,7 +123,7 @@ impl Life {
         let how = self.chance.of(&["", "--all", "--containers", "--all --containers", "-n --all"]);
         let force = self.chance.of(&["", "", "-f "]);
         let new = self.chance.of(&NAMES[4..]);
-        match self.chance.below(20) {
+        match self.chance.below(23) {
             0..=3 => self.run("load", &archive),
             4..=6 => self.mount(&box_, &root, name),
             7..=10 => self.write(&box_, &root),
@@ -134,6 +134,8 @@ impl Life {
             16 => self.run("rm", &format!("{force}{box_}")),
             17 => self.run("prune", how),
             18 => self.run("umount", &format!("--rm {box_}")),
+            19..=20 => self.run("commit", &format!("{box_} {new}")),
+            21 => self.run("squash", &format!("{name} {new}")),
             _ => self.run("mount", &format!("--rm --name {box_} {name} {root}")),
         };
         self.marks.retain(|name, _| {
@@ -147,7 +149,9 @@ impl Life {
         let there = self.run("mount", &format!("{name} {root}"));
         if there {
             let mark = fs::read_to_string(self.scene.path(&format!("{root}/mark"))).ok();
-            assert_eq!(mark, self.marks.get(name).cloned(), "what was written in {name}");
+            // An image that was committed has one too.
+            let written = self.marks.get(name);
+            assert!(written.is_none() || written == mark.as_ref(), "{name} has {mark:?}, not {written:?}");
         }
         there || self.run("mount", &format!("--name {name} {image} {root}"))
     }
@@ -210,7 +214,7 @@ fn each_keeps_the_store_whole_and_the_last_leaves_it_empty() {
         life.is_whole();
     }
     if operations >= ALL_SUCCEED {
-        let verbs = ["load", "mount", "write", "umount", "tag", "rm", "prune"];
+        let verbs = ["load", "mount", "write", "umount", "tag", "rm", "prune", "commit", "squash"];
         assert_eq!(verbs.map(|verb| (verb, life.done.contains_key(verb))), verbs.map(|verb| (verb, true)));
     }
     life.end();
