@@ -328,3 +328,32 @@ fn files_are_copied_where_their_contents_cannot_be_shared() {
     beside.sort();
     assert_eq!(beside, ["diff", "link", "lower", "work"]);
 }
+
+#[test]
+fn what_was_committed_is_the_same_when_it_is_saved_and_loaded_elsewhere() {
+    let scene = mounted("");
+    change(&scene);
+    scene.run("commit box web:2").succeeds();
+    scene.run("squash web:2 flat:1").succeeds();
+    scene.run("save web:2 flat:1 -o saved.tar").succeeds();
+    let elsewhere = |words: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ovlctl"));
+        command.arg("--root").arg(scene.path("other")).args(words.split(' ')).env_clear();
+        scene.outcome(command.env("OVLCTL_NO_SYNC", "1").current_dir(scene.path(""))).succeeds()
+    };
+    elsewhere("load saved.tar --image web:2");
+    elsewhere("load saved.tar --image flat:1");
+    elsewhere("check --deep");
+    for name in ["web:2", "flat:1"] {
+        let [here, there] =
+            [scene.run(&format!("inspect {name}")).succeeds(), elsewhere(&format!("inspect {name}"))];
+        let ids = |said: crate::support::outcome::Said| {
+            let image = said.json()[0].clone();
+            (image["Id"].clone(), image["RootFS"]["Layers"].clone())
+        };
+        assert_eq!(ids(here), ids(there));
+        elsewhere(&format!("mount --read-only {name} again"));
+        assert_eq!(scene.tree("again"), scene.tree("root"), "{name}");
+        elsewhere("umount again");
+    }
+}
