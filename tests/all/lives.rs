@@ -104,6 +104,11 @@ impl Life {
                 let _ = outcome.succeeds();
                 true
             }
+            // A single layer is not squashed.
+            Some(code @ 2) if verb == "squash" => {
+                let _ = outcome.fails(code);
+                false
+            }
             Some(code @ (3 | 4)) => {
                 let _ = outcome.fails(code);
                 false
