@@ -36,7 +36,7 @@ impl Live {
     }
 }
 
-/// Opens the root of a mounted container; see [`live`].
+/// Opens the root of a mounted container, in whichever mount namespace; `None` where it is mounted nowhere.
 pub fn live_root(store: &Store, container: &ContainerRecord) -> Result<Option<Dir>, Error> {
     Ok(live(store, container)?.map(|live| live.root))
 }
