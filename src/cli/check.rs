@@ -68,11 +68,11 @@ impl Check {
             permit("check", TO_EXTRACT)?;
         }
         let store = context.store()?;
-        // A repair confines itself later: it must know what is mounted.
-        let _confined = (self.deep && !self.repair).then(|| load::confine(&store, &[]));
         let root = store.layout().root().display().to_string();
         let failed = |e: Error| Fault::new("check", &root, e);
         let mut report = shallow(&store).map_err(failed)?;
+        // Containers may have their changes elsewhere, which was looked at. A repair must know what is mounted, too.
+        let _confined = (self.deep && !self.repair).then(|| load::confine(&store, &[]));
         let mut proved = BTreeSet::new();
         for stack in if self.deep { self.stacks(&store)? } else { Vec::new() } {
             // A change for each: whoever wants to be alone, say to prune, need not wait for all.

@@ -105,7 +105,7 @@ fn json_has_each_layer_in_full() {
         rows[2],
         json!({"layer": 2, "diff_id": web().diff_ids()[1], "chain_id": web().chain_ids()[1], "action": "changed",
                "path": "/usr/bin/app", "type": "file", "mode": 0o755, "uid": 1, "gid": 2, "size": 2, "target": null,
-               "what": ["owner", "mode"], "created_by": "RUN chmod"})
+               "snapshot": null, "what": ["owner", "mode"], "created_by": "RUN chmod"})
     );
     assert_eq!([&rows[1]["action"], &rows[1]["mode"]], [&json!("removed"), &json!(null)]);
     let ids: Vec<String> = web().diff_ids().iter().rev().map(|id| id.short()).collect();

@@ -222,7 +222,7 @@ fn a_store_of_a_later_format_is_left_as_it_is() {
     scene.swept();
     let format = scene.store().join("store.json");
     let ours = fs::read(&format).unwrap();
-    scene.write("store/store.json", br#"{"format": 2, "of": "tomorrow"}"#);
+    scene.write("store/store.json", br#"{"format": 3, "of": "tomorrow"}"#);
     let before = scene.tree("store");
     for words in [
         "load web.tar",

@@ -67,6 +67,8 @@ pub fn branch(
     from: Option<&str>,
     waiting: &mut dyn FnMut(&[Holder]),
 ) -> Result<(ContainerRecord, Option<SnapshotRecord>), Error> {
+    // One of that name may have been left by a killed command.
+    super::forget_ephemeral(change)?;
     change.free_for(new)?;
     if let Some(from) = from {
         let (container, own) = change.hold_container(container, waiting)?;
