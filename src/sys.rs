@@ -27,6 +27,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 pub use rustix::io::Errno;
@@ -43,6 +44,11 @@ pub struct CallFailed {
     pub said: String,
 }
 
+/// Returns a path that leads to what `fd` holds open, and to nothing else, for calls that take only a path.
+fn through_proc(fd: impl AsFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
+}
+
 impl CallFailed {
     /// Notes that `call` was answered with `errno`.
     #[must_use]
@@ -53,8 +59,8 @@ impl CallFailed {
     /// Notes that `call` on the open file `fd` was answered with `errno`.
     #[must_use]
     pub fn on(call: &str, fd: impl AsFd, errno: Errno) -> Self {
-        let link = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
-        let path = rustix::fs::readlink(link, Vec::new()).map(CString::into_bytes).unwrap_or_default();
+        let path =
+            rustix::fs::readlink(through_proc(fd), Vec::new()).map(CString::into_bytes).unwrap_or_default();
         Self::new(format!("{call}({:?})", OsStr::from_bytes(&path)), errno)
     }
 

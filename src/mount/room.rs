@@ -16,11 +16,9 @@ use super::target::Target;
 use crate::sys::background::OURSELVES;
 use crate::sys::caps::{self, TO_LOOK};
 use crate::sys::mount;
-use crate::sys::namespace::{self, Home, Network};
+use crate::sys::namespace::{self, Home, Network, PLACE};
 use crate::sys::script::Slots;
 
-/// Where the room is: on a tmpfs over a directory that every /proc has.
-const PLACE: &str = "/proc/driver";
 const ROOT: &str = "root";
 const PROGRAM: &str = "ovlctl";
 

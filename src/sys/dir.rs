@@ -5,14 +5,14 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use super::CallFailed;
+use super::{CallFailed, through_proc};
 
 pub mod in_root;
 mod names;
@@ -257,7 +257,7 @@ impl Dir {
     /// There is no setxattrat(2) before Linux 6.13. The magic link in /proc names this directory, and the last
     /// component is not followed.
     fn through_proc(&self, name: &[u8]) -> PathBuf {
-        Path::new("/proc/self/fd").join(self.fd.as_raw_fd().to_string()).join(OsStr::from_bytes(name))
+        through_proc(&self.fd).join(OsStr::from_bytes(name))
     }
 
     fn failed(&self, call: &str, name: &[u8], errno: Errno) -> CallFailed {

@@ -3,17 +3,17 @@
 //! All of it is done from outside, where the root's own links lead nowhere but into it.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{CWD, StatVfsMountFlags, fstatvfs};
 use rustix::io::Errno;
 use rustix::mount::{self, MountFlags, MoveMountFlags, OpenTreeFlags};
 
-use super::CallFailed;
 use super::dir::in_root::{Found, Last};
 use super::dir::{Dir, FileType, kind};
+use super::{CallFailed, through_proc};
 
 type Result<T> = std::result::Result<T, CallFailed>;
 
@@ -125,10 +125,6 @@ fn directory(root: &Dir, name: &[u8]) -> Result<Option<Dir>> {
         Err(failed) if matches!(failed.errno, Errno::NOTDIR | Errno::LOOP) => Ok(None),
         dir => dir.map(Some),
     }
-}
-
-fn through_proc(fd: &impl AsFd) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
 }
 
 /// Shows `source`, a file or a directory of this machine, at `place`; what is mounted below it is not shown, and no device

@@ -3,14 +3,14 @@
 //! The calls that make up one mount are values (`script.rs`), so that what is printed is what is done.
 
 use std::io::ErrorKind;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, AtFlags, Mode, OFlags, StatVfsMountFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{self, FsOpenFlags, FsPickFlags, UnmountFlags};
 
-use super::CallFailed;
+use super::{CallFailed, through_proc};
 
 /// Flags of one mount: `ro`, `nodev`, `nosuid`…
 pub use rustix::mount::MountAttrFlags as Attributes;
@@ -109,16 +109,13 @@ impl Pinned {
     /// Returns the path of the directory now; it ends in ` (deleted)` where it has been removed.
     pub fn path(&self) -> Result<PathBuf> {
         let link = self.through_proc();
-        std::fs::read_link(&link).map_err(|e| {
-            let errno = Errno::from_io_error(&e).unwrap_or(Errno::IO);
-            CallFailed::new(format!("readlink({link:?})"), errno)
-        })
+        std::fs::read_link(&link).map_err(|e| CallFailed::of_io(format!("readlink({link:?})"), &e))
     }
 
     /// Returns a path that names this directory and no other, for calls that take only a path.
     #[must_use]
     pub fn through_proc(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))
+        through_proc(&self.fd)
     }
 
     /// Whether the directory has been removed while somebody holds it.
@@ -192,9 +189,9 @@ pub fn unmount(target: &Path, lazily: bool) -> Result<()> {
 
 /// Takes away, lazily, the mount that `fd` is the root of.
 pub fn detach(fd: impl AsFd) -> Result<()> {
-    let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
+    let path = through_proc(fd);
     // The magic link is what has to be followed here, so no UMOUNT_NOFOLLOW.
-    mount::unmount(path.as_str(), UnmountFlags::DETACH)
+    mount::unmount(&path, UnmountFlags::DETACH)
         .map_err(|e| CallFailed::new(format!("umount2({path:?}, MNT_DETACH)"), e))
 }
 

@@ -13,6 +13,9 @@ use super::CallFailed;
 
 type Result<T> = std::result::Result<T, CallFailed>;
 
+/// Where a root is made in a mount namespace of one's own, before it is entered: a directory that every /proc has.
+pub const PLACE: &str = "/proc/driver";
+
 /// Which network a strange program sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {

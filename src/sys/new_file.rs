@@ -1,7 +1,6 @@
 //! A file that is there when it is whole, and not before: until then it has no name, and vanishes with its process.
 
 use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -9,7 +8,7 @@ use rustix::fs::{self, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::dir::{self, Dir, FileType};
-use super::{CallFailed, filesystem};
+use super::{CallFailed, filesystem, through_proc};
 use crate::digest::hex;
 
 /// A file that is being written, and will be called so.
@@ -84,8 +83,7 @@ impl NewFile {
     }
 
     fn link(&self, name: &[u8]) -> Result<(), CallFailed> {
-        let from = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        fs::linkat(fs::CWD, from, &self.folder, name, AtFlags::SYMLINK_FOLLOW)
+        fs::linkat(fs::CWD, through_proc(&self.file), &self.folder, name, AtFlags::SYMLINK_FOLLOW)
             .map_err(|e| CallFailed::on("linkat", &self.folder, e))
     }
 

@@ -2,14 +2,13 @@
 //! features back.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::fs::{self, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::CallFailed;
 use super::dir::Dir;
 use super::mount::FsContext;
+use super::{CallFailed, through_proc};
 
 /// How this kernel takes layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +29,7 @@ pub fn layers(layer: &Dir) -> Result<Layers, CallFailed> {
     if FsContext::open("overlay")?.set_fd("lowerdir+", layer).is_ok() {
         return Ok(Layers::Handles);
     }
-    let path = format!("/proc/self/fd/{}", layer.as_fd().as_raw_fd());
+    let path = through_proc(layer).to_string_lossy().into_owned();
     match FsContext::open("overlay")?.set("lowerdir+", &path) {
         Ok(()) => Ok(Layers::Strings),
         Err(_) => Ok(Layers::Page),

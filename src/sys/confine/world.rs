@@ -16,12 +16,9 @@ use rustix::mount::{self, MountFlags, MoveMountFlags, OpenTreeFlags};
 use super::Reach;
 use crate::sys::CallFailed;
 use crate::sys::mount::own_mount_namespace;
-use crate::sys::namespace;
+use crate::sys::namespace::{self, PLACE};
 
 type Result<T> = std::result::Result<T, CallFailed>;
-
-/// Where the new root is mounted before it is one: a directory that every /proc has.
-const PLACE: &str = "/proc/driver";
 
 /// This process' descriptors: attributes of what lies in an open directory are had by a path through it (`Dir`).
 const DESCRIPTORS: &str = "/proc/self/fd";
@@ -93,9 +90,7 @@ fn keep(path: &Path, writable: bool) -> Result<Option<Kept>> {
 
 fn put(one: &Kept, root: &Path) -> Result<()> {
     let place = beneath(root, &one.path);
-    make(&place, one.is_dir).map_err(|e| {
-        CallFailed::new(format!("creat({place:?})"), Errno::from_io_error(&e).unwrap_or(Errno::IO))
-    })?;
+    make(&place, one.is_dir).map_err(|e| CallFailed::of_io(format!("creat({place:?})"), &e))?;
     mount::move_mount(&one.tree, "", CWD, &place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .map_err(|e| CallFailed::new(format!("move_mount({place:?})"), e))?;
     remount(&place, if one.writable { MountFlags::empty() } else { MountFlags::RDONLY })

@@ -1,7 +1,7 @@
 //! Paths resolved as a process would whose root a directory is: no link leads out (openat2(2), RESOLVE_IN_ROOT).
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use rustix::fs::{self, AtFlags, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::{Dir, Result, Xattr, read_xattrs};
-use crate::sys::CallFailed;
+use crate::sys::{CallFailed, through_proc};
 
 /// What becomes of a symbolic link at the end of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Found {
     /// Reads its extended attributes.
     pub fn xattrs(&self) -> Result<Vec<Xattr>> {
         // An O_PATH handle is none to fgetxattr(2). The magic link leads to the inode itself, if it is a link too.
-        let path = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
+        let path = through_proc(&self.fd);
         read_xattrs(|buf| fs::listxattr(&path, buf), |key, buf| fs::getxattr(&path, key, buf))
             .map_err(|e| self.failed("getxattr", e))
     }
@@ -90,9 +90,9 @@ impl Found {
 
     /// Opens it for reading. What is no regular file may do anything when it is opened.
     pub fn open_file(&self) -> Result<File> {
-        let path = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let fd = fs::open(path, flags, Mode::empty()).map_err(|e| self.failed("open", e))?;
+        let fd =
+            fs::open(through_proc(&self.fd), flags, Mode::empty()).map_err(|e| self.failed("open", e))?;
         Ok(File::from(fd))
     }
 
