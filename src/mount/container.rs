@@ -32,7 +32,7 @@ use crate::store::containers::{Naming, NewContainer};
 use crate::store::images::Image;
 use crate::store::layout::LINKS;
 use crate::store::record::{ContainerRecord, ImageRecord, SnapshotRecord, StoredPath, Upper};
-use crate::store::{self, Change, Store};
+use crate::store::{self, Change, Own, Store};
 use crate::sys::lock::Holder;
 use ended::{is_mounted, refuse_mounted};
 use mounted::source;
@@ -191,21 +191,7 @@ pub fn mount_new(
 ) -> Result<Done, Error> {
     let upper = upper(change.store(), wishes.upper)?;
     how.target.map_or(Ok(()), |target| outside(change.store(), target.path()))?;
-    // Not the id alone: `rm ID` means the image.
-    let short = format!("image-{}", image.record.id.short());
-    let called = wishes.image_name.or(image.names.first().map(String::as_str));
-    let naming = wishes.name.map_or(Naming::After(called.unwrap_or(&short)), Naming::Exactly);
-    let new = NewContainer {
-        image: &image.record,
-        at_layer: wishes.at_layer,
-        image_name: called.map(str::to_owned),
-        upper,
-        options: how.typed.to_vec(),
-        target: how.target.map(|target| StoredPath::from(target.path())),
-        remove: wishes.remove,
-        base: None,
-    };
-    let (mut container, own) = change.create_container(naming, &new)?;
+    let (mut container, own) = create(change, image, &wishes, upper, (how.typed, how.target))?;
     let mounted = describe_user_upper(change, &container, &image.record)
         .and_then(|()| container_plan(change.store(), &container, &image.record, how))
         .and_then(|plan| perform_on(change.store(), &plan, &container, how));
@@ -219,6 +205,31 @@ pub fn mount_new(
         }
     }
     mounted
+}
+
+/// Makes a container over an image, which is mounted with options as they were typed, and on a target if it has one.
+fn create(
+    change: &Change<'_>,
+    image: &Image,
+    wishes: &Wishes<'_>,
+    upper: Upper,
+    (typed, target): (&[String], Option<&Target>),
+) -> Result<(ContainerRecord, Own), Error> {
+    // Not the id alone: `rm ID` means the image.
+    let short = format!("image-{}", image.record.id.short());
+    let called = wishes.image_name.or(image.names.first().map(String::as_str));
+    let naming = wishes.name.map_or(Naming::After(called.unwrap_or(&short)), Naming::Exactly);
+    let new = NewContainer {
+        image: &image.record,
+        at_layer: wishes.at_layer,
+        image_name: called.map(str::to_owned),
+        upper,
+        options: typed.to_vec(),
+        target: target.map(|target| StoredPath::from(target.path())),
+        remove: wishes.remove,
+        base: None,
+    };
+    Ok(change.create_container(naming, &new)?)
 }
 
 /// Writes down what was mounted. If that fails, it is mounted no more.

@@ -4,11 +4,10 @@ use std::io;
 use std::process::Child;
 
 use super::ended::{is_mounted, refuse_mounted};
-use super::{Error, How, Wishes, container_plan, image_of, make_work, upper};
+use super::{Error, How, Wishes, container_plan, create, image_of, make_work, upper};
 use crate::mount::options::Options;
 use crate::mount::plan::{Lower, MAX_LOWER, Method, Plan};
 use crate::mount::room::{Room, within};
-use crate::store::containers::{Naming, NewContainer};
 use crate::store::images::Image;
 use crate::store::record::ContainerRecord;
 use crate::store::{Change, Own};
@@ -28,20 +27,7 @@ impl<'a> Held<'a> {
     /// Makes a container over an image.
     pub fn new(change: Change<'a>, image: &Image, wishes: Wishes<'_>) -> Result<Self, Error> {
         let upper = upper(change.store(), wishes.upper)?;
-        let short = format!("image-{}", image.record.id.short());
-        let called = wishes.image_name.or(image.names.first().map(String::as_str));
-        let naming = wishes.name.map_or(Naming::After(called.unwrap_or(&short)), Naming::Exactly);
-        let new = NewContainer {
-            image: &image.record,
-            at_layer: wishes.at_layer,
-            image_name: called.map(str::to_owned),
-            upper,
-            options: Vec::new(),
-            target: None,
-            remove: wishes.remove,
-            base: None,
-        };
-        let (record, own) = change.create_container(naming, &new)?;
+        let (record, own) = create(&change, image, &wishes, upper, (&[], None))?;
         Ok(Self { change, own, record })
     }
 
