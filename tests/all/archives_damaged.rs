@@ -15,7 +15,7 @@ fn web() -> Image {
 
 /// Checks that `load` refuses this archive with this reason, in a file and through a pipe, and keeps nothing.
 #[track_caller]
-fn refused(archive: &[u8], reason: &str) {
+pub(super) fn refused(archive: &[u8], reason: &str) {
     let scene = Scene::new();
     scene.write("web.tar", archive);
     let said = scene.run("load web.tar").fails(6);

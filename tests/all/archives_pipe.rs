@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::archives_damaged::refused;
 use crate::support::image::{Files, Image, Packing, blob_path, docker, docker_legacy, image, oci};
 use crate::support::tarball::Layer;
 use crate::support::tree::{Times, list, same};
@@ -84,18 +85,6 @@ fn alike(archive: &[u8]) {
     assert_eq!((one.stdout, one.stderr), (two.stdout, two.stderr));
     same("what came through a pipe", &kept(&pipe), &kept(&file));
     assert!(!pipe.kept_layers().is_empty(), "nothing was loaded");
-}
-
-/// Checks that this archive is refused with this reason, in a file and through a pipe, and nothing is kept.
-#[track_caller]
-fn refused(archive: &[u8], reason: &str) {
-    let scene = Scene::new();
-    scene.write("web.tar", archive);
-    let said = scene.run("load web.tar").fails(6);
-    same("stderr", said.stderr.trim_end(), &format!("ovlctl: cannot load web.tar: {reason}"));
-    let said = scene.run_piped("load -", archive).fails(6);
-    same("stderr", said.stderr.trim_end(), &format!("ovlctl: cannot load standard input: {reason}"));
-    assert_eq!(scene.kept_layers(), Vec::<String>::new());
 }
 
 #[test]

@@ -26,9 +26,7 @@ fn with_program() -> Option<Image> {
 
 fn bisecting() -> Option<Scene> {
     let image = with_program()?;
-    let scene = Scene::new();
-    scene.save("image.tar", &image);
-    scene.run("load image.tar").succeeds();
+    let scene = Scene::with("image.tar", &image);
     Some(scene)
 }
 

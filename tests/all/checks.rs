@@ -16,10 +16,7 @@ fn web() -> Image {
 }
 
 fn loaded() -> Scene {
-    let scene = Scene::new();
-    scene.save("web.tar", &web());
-    scene.run("load web.tar").succeeds();
-    scene
+    Scene::with("web.tar", &web())
 }
 
 fn dir(scene: &Scene, nr: usize) -> PathBuf {

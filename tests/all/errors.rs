@@ -13,9 +13,7 @@ const NOBODY: u32 = 65534;
 
 /// A scene with the image `web:1.4` loaded, and a target `root`.
 fn loaded() -> Scene {
-    let scene = Scene::new();
-    scene.save("web.tar", &image("web:1.4").layer(&layer().file("a", "1")));
-    scene.run("load web.tar").succeeds();
+    let scene = Scene::with("web.tar", &image("web:1.4").layer(&layer().file("a", "1")));
     scene.mkdir("root");
     scene
 }

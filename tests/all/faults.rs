@@ -215,9 +215,7 @@ fn a_file_that_is_larger_than_the_limit_is_told() {
 
 #[test]
 fn a_store_of_a_later_format_is_left_as_it_is() {
-    let scene = Scene::new();
-    scene.save("web.tar", &image("web:1").layer(&layer().file("a", "1")));
-    scene.run("load web.tar").succeeds();
+    let scene = Scene::with("web.tar", &image("web:1").layer(&layer().file("a", "1")));
     scene.mkdir("root");
     scene.swept();
     let format = scene.store().join("store.json");
@@ -264,9 +262,7 @@ fn a_store_that_a_killed_command_was_making_is_made() {
 
 #[test]
 fn short_names_that_a_killed_command_left_are_no_problem_and_pruned() {
-    let scene = Scene::new();
-    scene.save("web.tar", &image("web:1").layer(&layer().file("a", "1")));
-    scene.run("load web.tar").succeeds();
+    let scene = Scene::with("web.tar", &image("web:1").layer(&layer().file("a", "1")));
     let link = scene.store().join("overlay2/l").join("A".repeat(26));
     symlink(format!("../{}/diff", "0".repeat(64)), &link).unwrap();
     scene.run("check").succeeds().stdout_is("");
@@ -276,9 +272,7 @@ fn short_names_that_a_killed_command_left_are_no_problem_and_pruned() {
 
 #[test]
 fn a_container_that_a_killed_mount_left_does_not_keep_its_image() {
-    let scene = Scene::new();
-    scene.save("web.tar", &image("web:1").layer(&layer().file("a", "1")));
-    scene.run("load web.tar").succeeds();
+    let scene = Scene::with("web.tar", &image("web:1").layer(&layer().file("a", "1")));
     scene.mkdir("root");
     scene.run("mount --name box web:1 root").succeeds();
     scene.run("umount root").succeeds();

@@ -20,10 +20,7 @@ fn web() -> Image {
 }
 
 fn loaded() -> Scene {
-    let scene = Scene::new();
-    scene.save("image.tar", &web());
-    scene.run("load image.tar").succeeds();
-    scene
+    Scene::with("image.tar", &web())
 }
 
 #[test]

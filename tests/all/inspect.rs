@@ -15,9 +15,7 @@ fn web() -> Image {
 
 /// A scene with `web:1` loaded, and a target `root`.
 fn loaded() -> Scene {
-    let scene = Scene::new();
-    scene.save("web.tar", &web());
-    scene.run("load web.tar").succeeds();
+    let scene = Scene::with("web.tar", &web());
     scene.mkdir("root");
     scene
 }
@@ -75,9 +73,7 @@ fn image_has_the_graph_driver_s_directories() {
 
 #[test]
 fn base_layer_alone_has_no_lower_directory() {
-    let scene = Scene::new();
-    scene.save("x.tar", &image("x").layer(&layer().file("a", "1")));
-    scene.run("load x.tar").succeeds();
+    let scene = Scene::with("x.tar", &image("x").layer(&layer().file("a", "1")));
     let shown = scene.run("inspect x").succeeds().json();
     assert_eq!(shown[0]["GraphDriver"]["Data"]["LowerDir"], json!(null));
 }

@@ -12,9 +12,8 @@ pub(crate) const TREE: &str = "
 
 /// A scene with the image `web:1` loaded, and targets `root` and `other`.
 pub(crate) fn loaded() -> Scene {
-    let scene = Scene::new();
-    scene.save("web.tar", &image("web:1").layer(&layer().file("a", "1")).layer(&layer().file("b", "2")));
-    scene.run("load web.tar").succeeds();
+    let scene =
+        Scene::with("web.tar", &image("web:1").layer(&layer().file("a", "1")).layer(&layer().file("b", "2")));
     scene.mkdir("root");
     scene.mkdir("other");
     scene

@@ -167,9 +167,7 @@ fn option_that_overlayfs_does_not_know_is_refused_by_name() {
 
 /// A scene with one image of `count` layers, `deep`.
 fn deep(count: usize) -> Scene {
-    let scene = Scene::new();
-    scene.save("deep.tar", &image("deep").layers(count));
-    scene.run("load deep.tar").succeeds();
+    let scene = Scene::with("deep.tar", &image("deep").layers(count));
     scene.mkdir("root");
     scene
 }

@@ -57,9 +57,7 @@ fn probed(scene: &Scene) -> Value {
 
 /// A scene with a store in it.
 fn with_store() -> Scene {
-    let scene = Scene::new();
-    scene.save("web.tar", &image("web").layer(&layer().file("a", "1")));
-    scene.run("load web.tar").succeeds();
+    let scene = Scene::with("web.tar", &image("web").layer(&layer().file("a", "1")));
     scene.mkdir("root");
     scene
 }

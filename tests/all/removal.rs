@@ -18,10 +18,7 @@ fn large() -> Image {
 
 /// A scene with `large.tar` loaded.
 fn loaded() -> Scene {
-    let scene = Scene::new();
-    scene.save("large.tar", &large());
-    scene.run("load large.tar").succeeds();
-    scene
+    Scene::with("large.tar", &large())
 }
 
 /// Runs `act` as if another process were deleting: what it removes stays to be deleted.

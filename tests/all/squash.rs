@@ -41,9 +41,7 @@ const TREE: &str = "
     ";
 
 fn scene() -> Scene {
-    let scene = Scene::new();
-    scene.save("web.tar", &web());
-    scene.run("load web.tar").succeeds();
+    let scene = Scene::with("web.tar", &web());
     scene.mkdir("old");
     scene.mkdir("new");
     scene.run("mount --read-only web:1 old").succeeds();

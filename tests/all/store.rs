@@ -15,10 +15,7 @@ fn web() -> Image {
 
 /// A scene with `web.tar` loaded.
 fn loaded() -> Scene {
-    let scene = Scene::new();
-    scene.save("web.tar", &web());
-    scene.run("load web.tar").succeeds();
-    scene
+    Scene::with("web.tar", &web())
 }
 
 fn mode(path: &Path) -> u32 {
@@ -179,9 +176,7 @@ fn tag_gives_a_second_name_and_rm_takes_names_before_the_image() {
 
 #[test]
 fn name_without_a_tag_means_latest() {
-    let scene = Scene::new();
-    scene.save("x.tar", &image("app:latest").layer(&layer().file("a", "1")));
-    scene.run("load x.tar").succeeds();
+    let scene = Scene::with("x.tar", &image("app:latest").layer(&layer().file("a", "1")));
     scene.run("tag app other").succeeds();
     scene.mkdir("root");
     scene.run("mount other:latest root").succeeds();

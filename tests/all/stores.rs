@@ -17,9 +17,7 @@ const TREE: &str = "
 
 /// A scene with `web:1` in its own store and in the one in `other`.
 fn loaded() -> Scene {
-    let scene = Scene::new();
-    scene.save("web.tar", &web());
-    scene.run("load web.tar").succeeds();
+    let scene = Scene::with("web.tar", &web());
     in_other(&scene, "load --no-sync web.tar").succeeds();
     scene.mkdir("root");
     scene

@@ -19,10 +19,7 @@ fn web() -> Image {
 }
 
 fn loaded() -> Scene {
-    let scene = Scene::new();
-    scene.save("image.tar", &web());
-    scene.run("load image.tar").succeeds();
-    scene
+    Scene::with("image.tar", &web())
 }
 
 #[test]
@@ -71,9 +68,7 @@ fn tree_may_be_as_deep_as_a_path_is_long() {
 
 #[test]
 fn image_without_waste_is_wholly_efficient() {
-    let scene = Scene::new();
-    scene.save("image.tar", &image("one:1").layer(&layer().file("a", "1")));
-    scene.run("load image.tar").succeeds();
+    let scene = Scene::with("image.tar", &image("one:1").layer(&layer().file("a", "1")));
     let said = scene.run("tree --no-headings one:1").succeeds().stdout;
     assert!(said.ends_with("efficiency 100.0 %, 0 B of 1 B wasted\n"), "{said}");
     scene.run("tree two:1").fails(3).stderr_has("no image 'two:1'");

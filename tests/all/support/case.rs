@@ -22,8 +22,8 @@ use super::tree::{self, Times};
 
 /// A command, and the store that it meets.
 pub(crate) struct Case {
-    /// What the store is made by, once.
-    pub(crate) made_by: &'static [&'static str],
+    /// What the store is made by, once, in parts.
+    pub(crate) made_by: &'static [&'static [&'static str]],
     /// What comes before each run: mounts are no part of a copy.
     pub(crate) after: &'static [&'static str],
     /// The command.
@@ -73,7 +73,7 @@ impl<'a> Stage<'a> {
             scene.mkdir(dir);
         }
         let has_kept = !case.made_by.is_empty();
-        for words in case.made_by {
+        for words in case.made_by.iter().copied().flatten() {
             do_words(&scene, words);
         }
         scene.swept();
@@ -374,7 +374,6 @@ fn do_words(scene: &Scene, words: &str) {
         ["write", file] => scene.write(file, b"mine"),
         ["damage"] => damage(scene),
         ["power-cut"] => scene.power_cut(),
-        ["synced", ..] => drop(scene.run_synced(&words["synced ".len()..]).succeeds()),
         ["tmpfs", dir] => drop(scene.tmpfs(dir, "8m")),
         _ => drop(scene.run(words).succeeds()),
     }

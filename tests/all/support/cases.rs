@@ -18,71 +18,38 @@ const CASE: Case = Case {
 
 /// A container whose changes are to outlive all that happens.
 const KEPT: &[&str] = &["load base.tar", "mount --name kept base:1 root", "write root/mine", "umount root"];
-const WEB: &[&str] = &[KEPT[0], KEPT[1], KEPT[2], KEPT[3], "load web.tar"];
-const BOX: &[&str] = &[
-    KEPT[0],
-    KEPT[1],
-    KEPT[2],
-    KEPT[3],
-    WEB[4],
-    "mount --name box web:1 root",
-    "write root/more",
-    "umount root",
-];
-const TWO_NAMES: &[&str] = &[KEPT[0], KEPT[1], KEPT[2], KEPT[3], WEB[4], "tag web:1 web:2"];
-const NAMELESS: &[&str] = &[KEPT[0], KEPT[1], KEPT[2], KEPT[3], "load nameless.tar"];
-const LARGE: &[&str] = &[KEPT[0], KEPT[1], KEPT[2], KEPT[3], "load large.tar"];
-/// The power goes before the disk has the second image.
-const CUT_OFF: &[&str] = &["synced load base.tar", KEPT[1], KEPT[2], KEPT[3], WEB[4], "power-cut"];
-const DAMAGED: &[&str] = &[KEPT[0], KEPT[1], KEPT[2], KEPT[3], WEB[4], "damage"];
+const LOAD_WEB: &[&str] = &["load web.tar"];
+const MAKE_BOX: &[&str] = &["mount --name box web:1 root", "write root/more", "umount root"];
+const FREEZE_BOX: &[&str] = &["snapshot box", "mount box root", "write root/again", "umount root"];
 
-const FROZEN: &[&str] = &[
-    KEPT[0],
-    KEPT[1],
-    KEPT[2],
-    KEPT[3],
-    WEB[4],
-    BOX[5],
-    BOX[6],
-    BOX[7],
-    "snapshot box",
-    "mount box root",
-    "write root/again",
-    "umount root",
-];
-const AFTER_A_RESET: &[&str] = &[
-    KEPT[0],
-    KEPT[1],
-    KEPT[2],
-    KEPT[3],
-    WEB[4],
-    BOX[5],
-    BOX[6],
-    BOX[7],
-    FROZEN[8],
-    FROZEN[9],
-    FROZEN[10],
-    FROZEN[11],
-    "snapshot box",
-    "reset box 1",
-];
+const BASE: &[&[&str]] = &[KEPT];
+const WEB: &[&[&str]] = &[KEPT, LOAD_WEB];
+const BOX: &[&[&str]] = &[KEPT, LOAD_WEB, MAKE_BOX];
+const TWO_NAMES: &[&[&str]] = &[KEPT, LOAD_WEB, &["tag web:1 web:2"]];
+const NAMELESS: &[&[&str]] = &[KEPT, &["load nameless.tar"]];
+const LARGE: &[&[&str]] = &[KEPT, &["load large.tar"]];
+/// The power goes before the disk has the second image.
+const CUT_OFF: &[&[&str]] = &[KEPT, &["sync"], LOAD_WEB, &["power-cut"]];
+const DAMAGED: &[&[&str]] = &[KEPT, LOAD_WEB, &["damage"]];
+const FROZEN: &[&[&str]] = &[KEPT, LOAD_WEB, MAKE_BOX, FREEZE_BOX];
+const AFTER_A_RESET: &[&[&str]] = &[KEPT, LOAD_WEB, MAKE_BOX, FREEZE_BOX, &["snapshot box", "reset box 1"]];
 
 /// A killed load may have put the image there, but not named it; a killed rm may have done the first half.
 const NAMELESS_IMAGE: &[&str] = &["image - "];
 
 pub(crate) const LOAD_THAT_MAKES_THE_STORE: Case =
     Case { words: "load web.tar", between: NAMELESS_IMAGE, ..CASE };
-pub(crate) const LOAD: Case = Case { made_by: KEPT, words: "load web.tar", between: NAMELESS_IMAGE, ..CASE };
+pub(crate) const LOAD: Case = Case { made_by: BASE, words: "load web.tar", between: NAMELESS_IMAGE, ..CASE };
 pub(crate) const LOAD_FROM_A_PIPE: Case =
-    Case { made_by: KEPT, words: "load -", piped: Some("web.tar"), between: NAMELESS_IMAGE, ..CASE };
+    Case { made_by: BASE, words: "load -", piped: Some("web.tar"), between: NAMELESS_IMAGE, ..CASE };
 pub(crate) const LOAD_WHILE_IT_COMES: Case =
-    Case { made_by: KEPT, words: "load -", piped: Some("arriving.tar.gz"), between: NAMELESS_IMAGE, ..CASE };
+    Case { made_by: BASE, words: "load -", piped: Some("arriving.tar.gz"), between: NAMELESS_IMAGE, ..CASE };
 pub(crate) const LOAD_THAT_TAKES_A_NAME: Case =
     Case { made_by: WEB, words: "load newer.tar", between: NAMELESS_IMAGE, ..CASE };
 pub(crate) const MOUNT_OF_AN_IMAGE: Case =
     Case { made_by: WEB, words: "mount --name new web:1 root", ..CASE };
 pub(crate) const MOUNT_OF_AN_ARCHIVE: Case = Case {
-    made_by: KEPT,
+    made_by: BASE,
     words: "mount --name new web.tar root",
     between: &["image "],
     halves: true,

@@ -53,6 +53,14 @@ impl Scene {
         Self { dir, layers: Vec::new() }
     }
 
+    /// A scene with this image in its store, out of an archive of this name.
+    pub(crate) fn with(archive: &str, image: &Image) -> Self {
+        let scene = Self::new();
+        scene.save(archive, image);
+        scene.run(&format!("load {archive}")).succeeds();
+        scene
+    }
+
     /// Sets an empty scene in memory, for what would wait for a disk a thousand times.
     pub(crate) fn in_memory() -> Self {
         let scene = Self::new();
