@@ -24,6 +24,7 @@ mod inspect;
 mod limit;
 mod load;
 mod loader;
+mod look;
 mod ls;
 mod manuals;
 mod mount;
@@ -58,6 +59,7 @@ use crate::sys::lock::Holder;
 use config::Config;
 use fault::{Cause, Fault};
 use helper::Helper;
+use look::{Looks, When};
 use sweep::Sweeping;
 
 /// Mounts image archives as writable root filesystems on overlayfs.
@@ -70,6 +72,8 @@ struct Cli {
     /// Where settings are read; /etc/ovlctl.toml by default
     #[arg(long, global = true, env = "OVLCTL_CONFIG", value_name = "FILE")]
     config: Option<OsString>,
+    #[command(flatten)]
+    looks: Looks,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -143,6 +147,7 @@ pub fn main() -> ExitCode {
 
 /// Runs a command line, and returns its exit code.
 fn run(line: Vec<OsString>) -> u8 {
+    When::typed(&line).iter().for_each(|when| when.hold());
     let matches = Cli::command().try_get_matches_from(line);
     let read = matches.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match read {
@@ -164,6 +169,7 @@ impl Cli {
         let files = crate::sys::raise_file_limit();
         crate::sys::outlive_size_limit();
         self.verb.configure(&config);
+        config.color().hold();
         let context = Context { root: config.root().to_owned(), config, files };
         sync::before(&self.verb, &context)?;
         let sweeping = self.verb.sweeping();

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::fault::Fault;
+use super::look::When;
 use super::print::{self, Column};
 use super::save::Compress;
 use super::{Cli, Context, Verb};
@@ -26,6 +27,9 @@ const USUAL: &str = "/etc/ovlctl.toml";
 
 /// The store where nobody names another.
 const ROOT: &str = "/var/lib/ovlctl";
+
+/// Set to anything, it asks for no colours (no-color.org).
+const NO_COLOR: &str = "NO_COLOR";
 
 /// Longer than any such file.
 const LONGEST: u64 = 1 << 20;
@@ -53,6 +57,7 @@ pub(super) struct Show {
 pub(super) struct Config {
     path: Valued<Option<PathBuf>>,
     root: Valued<PathBuf>,
+    color: Valued<When>,
     settings: Settings,
 }
 
@@ -92,12 +97,24 @@ impl Config {
             (None, Some(Set { value, line })) => Valued(value.clone(), in_file(path.as_deref(), *line)),
             (None, None) => Valued(ROOT.into(), Origin::Default),
         };
-        Ok(Self { path: Valued(path, from), root, settings })
+        let unwanted = When::is_unwanted(std::env::var_os(NO_COLOR).as_deref());
+        let color = match (cli.looks.color, &settings.color) {
+            (Some(when), _) => Valued(when, Origin::Argument("--color")),
+            (None, _) if unwanted => Valued(When::Never, Origin::Environment(NO_COLOR)),
+            (None, Some(Set { value, line })) => Valued(*value, in_file(path.as_deref(), *line)),
+            (None, None) => Valued(When::Auto, Origin::Default),
+        };
+        Ok(Self { path: Valued(path, from), root, color, settings })
     }
 
     /// Returns the store.
     pub(super) fn root(&self) -> &Path {
         &self.root.0
+    }
+
+    /// Returns when there are colours.
+    pub(super) fn color(&self) -> When {
+        self.color.0
     }
 
     /// Returns the limits that the file moves.
@@ -135,6 +152,7 @@ impl Config {
         let from = self.settings.compress.as_ref().map_or(Origin::Default, |set| self.line(set.line));
         let how = self.compress().unwrap_or(Compress::None).name();
         rows.push(Row::new("save.compress".to_owned(), json!(how), &from));
+        rows.push(Row::new("output.color".to_owned(), json!(self.color().name()), &self.color.1));
         rows
     }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::look::{self, Ink};
 use super::place::LookFault;
 use super::{config, loader, print};
 use crate::sys::caps::Need;
@@ -193,9 +194,9 @@ impl Fault {
     }
 
     fn tell(&self) {
-        say(&format!("ovlctl: {}", self.line()));
+        labelled(Ink::Error, "ovlctl:", &self.line());
         if let Some(hint) = self.cause.hint() {
-            say(&format!("hint: {hint}"));
+            labelled(Ink::Hint, "hint:", &hint);
         }
     }
 
@@ -333,11 +334,22 @@ pub(super) fn named(typed: &Path) -> String {
 
 /// Warns of what was not done as asked.
 pub(super) fn warn(text: &str) {
-    say(&format!("warning: {text}"));
+    labelled(Ink::Warning, "warning:", text);
 }
 
 /// Writes a line to stderr. Names from strangers may hold what a terminal obeys, and be very long.
 pub(super) fn say(text: &str) {
-    let clean = print::shortened(print::shown(text));
-    let _ = writeln!(io::stderr().lock(), "{clean}");
+    write(&clean(text));
+}
+
+fn labelled(ink: Ink, label: &str, text: &str) {
+    write(&format!("{} {}", look::on_stderr(ink, label), clean(text)));
+}
+
+fn clean(text: &str) -> String {
+    print::shortened(print::shown(text))
+}
+
+fn write(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::{Cause, Fault, Told};
 use super::load::{self, Pick};
-use super::{Context, print, waiting};
+use super::{Context, look, print, waiting};
 use crate::archive::{self, Archive, name};
 use crate::digest::Digest;
 use crate::mount;
@@ -85,6 +85,7 @@ pub(super) enum Error {
 /// Lets another process, which can do nothing else, read an archive.
 pub(super) fn read(store: &Store, archive: &Path, pick: &Pick, job: Job) -> Result<Found, Cause> {
     let mut arguments: Vec<OsString> = vec!["--root".into(), store.layout().root().into(), "loader".into()];
+    arguments.extend(look::arguments());
     arguments.extend((job == Job::Look).then(|| "--look".into()));
     arguments.extend(pick.arguments());
     arguments.extend(["--".into(), archive.into()]);

@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::fault::{Cause, Fault};
+use super::look::{self, Ink};
 use super::place::LookFault;
 
 use crate::layer::pack;
@@ -54,7 +55,11 @@ pub(super) fn table<R>(columns: &[Column<R>], headings: bool, rows: &[R]) -> Res
         table.push(columns.iter().map(|Column(heading, _)| (*heading).to_owned()).collect());
     }
     table.extend(rows.iter().map(|row| columns.iter().map(|Column(_, cell)| cell(row)).collect()));
-    lines(&align(&table))
+    let mut lines: Vec<String> = align(&table).iter().map(|line| shown(line)).collect();
+    if let Some(line) = lines.first_mut().filter(|_| headings) {
+        *line = look::on_stdout(Ink::Heading, line);
+    }
+    if lines.is_empty() { Ok(()) } else { line(&lines.join("\n")) }
 }
 
 /// Returns a name, or a path, from a layer as a terminal may show it: escaped where it is no text.
@@ -83,7 +88,7 @@ pub(super) fn sections(sections: &[(&str, Vec<Vec<String>>)]) -> Result<(), Faul
     let all: Vec<Vec<String>> = sections.iter().flat_map(|(_, rows)| rows.clone()).collect();
     let mut aligned = align(&all).into_iter();
     for (heading, rows) in sections {
-        line(&format!("\n{heading}"))?;
+        line(&format!("\n{}", look::on_stdout(Ink::Heading, heading)))?;
         aligned.by_ref().take(rows.len()).try_for_each(|text| line(&text))?;
     }
     line("")

@@ -59,6 +59,7 @@ fn each_setting_tells_where_it_comes_from() {
         limits.memory         64M             default
         mount.options         volatile,nodev  ovlctl.toml:6
         save.compress         none            default
+        output.color          auto            default
         ",
     );
     assert_eq!(

@@ -12,6 +12,7 @@ pub(crate) mod kinds;
 pub(crate) mod needs;
 pub(crate) mod outcome;
 pub(crate) mod scene;
+pub(crate) mod screen;
 pub(crate) mod tarball;
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 pub(crate) mod tracer;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::cli::look::When;
 use crate::cli::save::Compress;
 use crate::limits::{Limit, Moved};
 use crate::mount::options::Options;
@@ -22,6 +23,8 @@ pub(in crate::cli) struct Settings {
     pub(in crate::cli) options: Option<Set<Vec<String>>>,
     /// How `save` compresses layers.
     pub(in crate::cli) compress: Option<Set<Compress>>,
+    /// When there are colours.
+    pub(in crate::cli) color: Option<Set<When>>,
 }
 
 /// A value, and the line that sets it.
@@ -82,13 +85,16 @@ const OPTIONS: &str = "options as `mount -o` takes them: a text, or a list of th
 /// What layers may be compressed by.
 const A_WAY: &str = "\"zstd\", \"gzip\" or \"none\"";
 
+/// When there may be colours.
+const A_TIME: &str = "\"auto\", \"always\" or \"never\"";
+
 /// All keys there are.
 pub(super) fn keys() -> impl Iterator<Item = String> {
     let limits = Limit::ALL.iter().map(|limit| limit_key(*limit));
     ["root".to_owned()]
         .into_iter()
         .chain(limits)
-        .chain(["mount.options".to_owned(), "save.compress".to_owned()])
+        .chain(["mount.options", "save.compress", "output.color"].map(str::to_owned))
 }
 
 /// Returns the key of a limit.
@@ -118,7 +124,7 @@ type Entry<'a> = (usize, String, &'a DeValue<'a>);
 fn entries<'a>(table: &'a DeTable<'a>) -> Vec<Entry<'a>> {
     let mut all: Vec<Entry<'a>> = Vec::new();
     for (key, value) in table {
-        let is_known = matches!(&**key.get_ref(), "limits" | "mount" | "save");
+        let is_known = matches!(&**key.get_ref(), "limits" | "mount" | "save" | "output");
         if let Some(inner) = value.get_ref().as_table().filter(|_| is_known) {
             let name = |inner: &Spanned<Cow<'_, str>>| format!("{}.{}", key.get_ref(), inner.get_ref());
             all.extend(inner.iter().map(|(at, value)| (at.span().start, name(at), value.get_ref())));
@@ -160,6 +166,10 @@ fn set(settings: &mut Settings, line: usize, key: &str, value: &DeValue<'_>) -> 
             let how = value.as_str().and_then(Compress::named);
             settings.compress = Some(Set { value: how.ok_or_else(|| wrong(A_WAY))?, line });
         }
+        "output.color" => {
+            let when = value.as_str().and_then(When::named);
+            settings.color = Some(Set { value: when.ok_or_else(|| wrong(A_TIME))?, line });
+        }
         _ => return Err(Error::Key { line, key: key.to_owned(), near: near(key) }),
     }
     Ok(())
@@ -197,7 +207,7 @@ mod tests {
     fn each_key_is_taken_with_its_line() {
         let text = "root = '/srv/store' # here\n\n[limits]\nentries = 4_000_000\nratio = \"none\"\nmemory='1G'\n\
                     [mount]\noptions = ['volatile', \"xino=on,nodev\"]\n\
-                    [save]\ncompress = 'gzip'\n";
+                    [save]\ncompress = 'gzip'\n[output]\ncolor = 'never'\n";
         let limit = |limit, most, line| Set { value: Moved(limit, most), line };
         assert_eq!(
             parse(text).unwrap(),
@@ -210,6 +220,7 @@ mod tests {
                 ],
                 options: Some(Set { value: vec!["volatile".into(), "xino=on,nodev".into()], line: 8 }),
                 compress: Some(Set { value: Compress::Gzip, line: 10 }),
+                color: Some(Set { value: When::Never, line: 12 }),
             }
         );
         assert_eq!(parse("mount.options = 'ro'").unwrap().options.unwrap().value, ["ro"]);
@@ -238,6 +249,7 @@ mod tests {
                 "line 2: 'mount.options' is to be options as `mount -o` takes them: a text, or a list of them",
             ),
             ("save.compress = 'xz'", "line 1: 'save.compress' is to be \"zstd\", \"gzip\" or \"none\""),
+            ("output.color = true", "line 1: 'output.color' is to be \"auto\", \"always\" or \"never\""),
             ("root = '/a'\nroot = '/b'", "line 2: duplicate key"),
             ("root = /srv", "line 1: string values must be quoted, expected literal string"),
         ] {

@@ -1,0 +1,139 @@
+//! How output looks: when it has colours. They say nothing that is not written, too.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+
+use anstream::{AutoStream, ColorChoice};
+use clap::builder::styling::{AnsiColor, Style};
+use clap::{Args, ValueEnum};
+
+/// What all verbs take.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(super) struct Looks {
+    /// Use colours; `auto`: on a terminal that has them, unless NO_COLOR is set
+    #[arg(long, global = true, value_name = "WHEN")]
+    pub(super) color: Option<When>,
+}
+
+/// When there are colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+/// What a text is, to those who see colours.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ink {
+    Heading,
+    Error,
+    Warning,
+    Hint,
+}
+
+impl When {
+    /// Reads a name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::from_str(name, false).ok()
+    }
+
+    /// Returns its name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
+
+    /// Returns what was typed, or would have been, in a line that has not been understood yet: help and complaints about
+    /// the line itself go by it.
+    pub(super) fn typed(line: &[OsString]) -> Option<Self> {
+        let words = line.iter().take_while(|word| *word != "--").filter_map(|word| word.to_str());
+        let words: Vec<&str> = words.collect();
+        let after = |(nr, word): (usize, &&str)| match word.strip_prefix("--color")? {
+            "" => Self::named(words.get(nr + 1)?),
+            rest => Self::named(rest.strip_prefix('=')?),
+        };
+        words.iter().enumerate().filter_map(after).next_back()
+    }
+
+    /// Whether the environment wants none (no-color.org).
+    pub(super) fn is_unwanted(variable: Option<&OsStr>) -> bool {
+        variable.is_some_and(|value| !value.is_empty())
+    }
+
+    /// Lets all output go by it, clap's too.
+    pub(super) fn hold(self) {
+        match self {
+            Self::Auto => ColorChoice::Auto,
+            Self::Always => ColorChoice::Always,
+            Self::Never => ColorChoice::Never,
+        }
+        .write_global();
+    }
+
+    /// What holds.
+    fn held() -> Self {
+        match ColorChoice::global() {
+            ColorChoice::Auto => Self::Auto,
+            ColorChoice::Always | ColorChoice::AlwaysAnsi => Self::Always,
+            ColorChoice::Never => Self::Never,
+        }
+    }
+}
+
+/// Returns what lets another process of this program's have the same looks.
+pub(super) fn arguments() -> Vec<OsString> {
+    vec![format!("--color={}", When::held().name()).into()]
+}
+
+/// Returns `text` as standard output is to have it.
+pub(super) fn on_stdout(ink: Ink, text: &str) -> String {
+    painted(ink, text, AutoStream::choice(&io::stdout()))
+}
+
+/// Returns `text` as standard error is to have it.
+pub(super) fn on_stderr(ink: Ink, text: &str) -> String {
+    painted(ink, text, AutoStream::choice(&io::stderr()))
+}
+
+fn painted(ink: Ink, text: &str, choice: ColorChoice) -> String {
+    let style = match ink {
+        Ink::Heading => Style::new().bold(),
+        Ink::Error => Style::new().bold().fg_color(Some(AnsiColor::Red.into())),
+        Ink::Warning => Style::new().bold().fg_color(Some(AnsiColor::Yellow.into())),
+        Ink::Hint => Style::new().bold().fg_color(Some(AnsiColor::Cyan.into())),
+    };
+    match choice {
+        ColorChoice::Always | ColorChoice::AlwaysAnsi if !text.is_empty() => {
+            format!("{style}{text}{style:#}")
+        }
+        ColorChoice::Always | ColorChoice::AlwaysAnsi | ColorChoice::Auto | ColorChoice::Never => {
+            text.to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_typed_is_known_before_the_line_is_understood() {
+        for (line, when) in [
+            ("ovlctl images", None),
+            ("ovlctl --color=never --help", Some(When::Never)),
+            ("ovlctl imges --color always", Some(When::Always)),
+            ("ovlctl --color never --color=auto", Some(When::Auto)),
+            ("ovlctl --color", None),
+            ("ovlctl --color=mauve --colors=never", None),
+            ("ovlctl run web -- ls --color=always", None),
+        ] {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(When::typed(&words), when, "{line}");
+        }
+    }
+}
