@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout (`print`), talk to stderr (`fault`). Nothing here decides what a layer, a store or a mount is.
 
+mod act;
 mod bisect;
 mod blame;
 mod check;
@@ -56,11 +57,11 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::store::{self, Store};
 use crate::sys::caps::{self, Need, TO_READ};
 use crate::sys::lock::Holder;
+use act::{Act, Around};
 use config::Config;
 use fault::{Cause, Fault};
 use helper::Helper;
 use look::{Looks, When};
-use sweep::Sweeping;
 
 /// Mounts image archives as writable root filesystems on overlayfs.
 #[derive(Debug, Parser)]
@@ -168,55 +169,14 @@ impl Cli {
     fn run(mut self, config: Config) -> Result<(), Fault> {
         let files = crate::sys::raise_file_limit();
         crate::sys::outlive_size_limit();
-        self.verb.configure(&config);
         config.color().hold();
+        let act = self.verb.act();
+        act.configure(&config);
         let context = Context { root: config.root().to_owned(), config, files };
-        sync::before(&self.verb, &context)?;
-        let sweeping = self.verb.sweeping();
+        let Around { before, after: sweeping } = act.around();
+        before.run(&context)?;
         sweeping.iter().for_each(|sweeping| sweeping.prepare(&context));
-        let done = match &self.verb {
-            Verb::Mount(verb) => verb.run(&context),
-            Verb::Umount(verb) => verb.run(&context),
-            Verb::Load(verb) => verb.run(&context),
-            Verb::Save(verb) => verb.run(&context),
-            Verb::Export(verb) => verb.run(&context),
-            Verb::Images(verb) => verb.run(&context),
-            Verb::Layers(verb) => verb.run(&context),
-            Verb::Mounts(verb) => verb.run(&context),
-            Verb::Inspect(verb) => verb.run(&context),
-            Verb::History(verb) => verb.run(&context),
-            Verb::Tree(verb) => verb.run(&context),
-            Verb::Blame(verb) => verb.run(&context),
-            Verb::Run(verb) => verb.run(&context),
-            Verb::Bisect(verb) => verb.run(&context),
-            Verb::Ls(verb) => verb.run(&context),
-            Verb::Cat(verb) => verb.run(&context),
-            Verb::Cp(verb) => verb.run(&context),
-            Verb::Commit(verb) => verb.run(&context),
-            Verb::Squash(verb) => verb.run(&context),
-            Verb::Snapshot(verb) => verb.run(&context),
-            Verb::Snapshots(verb) => verb.run(&context),
-            Verb::Reset(verb) => verb.run(&context),
-            Verb::Branch(verb) => verb.run(&context),
-            Verb::Tag(verb) => verb.run(&context),
-            Verb::Rm(verb) => verb.run(&context),
-            Verb::Prune(verb) => verb.run(&context),
-            Verb::Check(verb) => verb.run(&context),
-            Verb::Df(verb) => verb.run(&context),
-            Verb::Diff(verb) => verb.run(&context),
-            Verb::Plan(verb) => verb.run(&context),
-            Verb::Probe(verb) => verb.run(&context),
-            Verb::Config(verb) => verb.run(&context),
-            Verb::Completions(verb) => verb.run(),
-            Verb::Complete(verb) => verb.run(&context),
-            Verb::Manuals(verb) => verb.run(),
-            Verb::Sweep(verb) => verb.run(&context),
-            Verb::Sync(verb) => verb.run(&context),
-            Verb::Loader(verb) => verb.run(&context),
-            Verb::Enter(verb) => verb.run(),
-            Verb::Thaw(verb) => verb.run(),
-            Verb::Init(verb) => verb.run(),
-        };
+        let done = act.run(&context);
         // Whatever became of it: a load that failed leaves most to delete.
         let sweeping = sweeping.map(|sweeping| if done.is_ok() { sweeping } else { sweeping.unsaid() });
         let swept = sweeping.map_or(Ok(()), |sweeping| sweeping.run(&context));
@@ -233,97 +193,49 @@ impl Verb {
         )
     }
 
-    /// Puts what is configured below what was typed.
-    fn configure(&mut self, config: &Config) {
+    fn act(&mut self) -> &mut dyn Act {
         match self {
-            Self::Mount(verb) => verb.configure(config),
-            Self::Plan(verb) => verb.configure(config),
-            Self::Load(verb) => verb.configure(config),
-            Self::Check(verb) => verb.configure(config),
-            Self::Save(verb) => verb.configure(config),
-            Self::Run(verb) => verb.configure(config),
-            Self::Export(_)
-            | Self::Umount(_)
-            | Self::Commit(_)
-            | Self::Squash(_)
-            | Self::Thaw(_)
-            | Self::Images(_)
-            | Self::Layers(_)
-            | Self::Mounts(_)
-            | Self::Inspect(_)
-            | Self::History(_)
-            | Self::Tree(_)
-            | Self::Blame(_)
-            | Self::Bisect(_)
-            | Self::Ls(_)
-            | Self::Cat(_)
-            | Self::Cp(_)
-            | Self::Snapshot(_)
-            | Self::Snapshots(_)
-            | Self::Reset(_)
-            | Self::Branch(_)
-            | Self::Tag(_)
-            | Self::Rm(_)
-            | Self::Prune(_)
-            | Self::Df(_)
-            | Self::Diff(_)
-            | Self::Probe(_)
-            | Self::Config(_)
-            | Self::Completions(_)
-            | Self::Complete(_)
-            | Self::Manuals(_)
-            | Self::Sweep(_)
-            | Self::Sync(_)
-            | Self::Loader(_)
-            | Self::Enter(_)
-            | Self::Init(_) => {}
-        }
-    }
-
-    /// How what this verb left is deleted; `None` where it changes nothing.
-    fn sweeping(&self) -> Option<Sweeping> {
-        match self {
-            Self::Mount(_)
-            | Self::Run(_)
-            | Self::Umount(_)
-            | Self::Snapshot(_)
-            | Self::Reset(_)
-            | Self::Branch(_)
-            | Self::Tag(_)
-            | Self::Probe(_)
-            | Self::Commit(_)
-            | Self::Squash(_) => Some(Sweeping::Silently),
-            Self::Load(_) => Some(Sweeping::Confined),
-            Self::Check(verb) => Some(if verb.confines() { Sweeping::Confined } else { Sweeping::Silently }),
-            Self::Rm(verb) => Some(Sweeping::asked(verb.wait)),
-            Self::Prune(verb) => (!verb.dry_run).then(|| Sweeping::asked(verb.wait)),
-            Self::Save(_)
-            | Self::Export(_)
-            | Self::Images(_)
-            | Self::Layers(_)
-            | Self::Mounts(_)
-            | Self::Snapshots(_)
-            | Self::Inspect(_)
-            | Self::History(_)
-            | Self::Tree(_)
-            | Self::Blame(_)
-            | Self::Bisect(_)
-            | Self::Enter(_)
-            | Self::Thaw(_)
-            | Self::Init(_)
-            | Self::Ls(_)
-            | Self::Cat(_)
-            | Self::Cp(_)
-            | Self::Df(_)
-            | Self::Diff(_)
-            | Self::Plan(_)
-            | Self::Config(_)
-            | Self::Completions(_)
-            | Self::Complete(_)
-            | Self::Manuals(_)
-            | Self::Sweep(_)
-            | Self::Sync(_)
-            | Self::Loader(_) => None,
+            Self::Mount(verb) => verb,
+            Self::Umount(verb) => verb,
+            Self::Load(verb) => verb,
+            Self::Save(verb) => verb,
+            Self::Export(verb) => verb,
+            Self::Images(verb) => verb,
+            Self::Layers(verb) => verb,
+            Self::Mounts(verb) => verb,
+            Self::Inspect(verb) => verb,
+            Self::History(verb) => verb,
+            Self::Tree(verb) => verb,
+            Self::Blame(verb) => verb,
+            Self::Run(verb) => verb,
+            Self::Bisect(verb) => verb,
+            Self::Ls(verb) => verb,
+            Self::Cat(verb) => verb,
+            Self::Cp(verb) => verb,
+            Self::Commit(verb) => verb,
+            Self::Squash(verb) => verb,
+            Self::Snapshot(verb) => verb,
+            Self::Snapshots(verb) => verb,
+            Self::Reset(verb) => verb,
+            Self::Branch(verb) => verb,
+            Self::Tag(verb) => verb,
+            Self::Rm(verb) => verb,
+            Self::Prune(verb) => verb,
+            Self::Check(verb) => verb,
+            Self::Df(verb) => verb,
+            Self::Diff(verb) => verb,
+            Self::Plan(verb) => verb,
+            Self::Probe(verb) => verb,
+            Self::Config(verb) => verb,
+            Self::Completions(verb) => verb,
+            Self::Complete(verb) => verb,
+            Self::Manuals(verb) => verb,
+            Self::Sweep(verb) => verb,
+            Self::Sync(verb) => verb,
+            Self::Thaw(verb) => verb,
+            Self::Loader(verb) => verb,
+            Self::Enter(verb) => verb,
+            Self::Init(verb) => verb,
         }
     }
 }

@@ -10,6 +10,7 @@ use std::process::{ExitStatus, Stdio};
 use clap::Args;
 use serde::Serialize;
 
+use super::act::{Act, Around};
 use super::fault::{self, Cause, Fault};
 use super::history::brief;
 use super::place::LookFault;
@@ -70,13 +71,19 @@ const FOUND: &[Column<FoundRow>] = &[
     Column("CREATED BY", |row| row.created_by.as_deref().map_or_else(|| "-".to_owned(), brief)),
 ];
 
-impl Bisect {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Bisect {
+    fn around(&self) -> Around {
+        Around::READING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         permit("bisect", TO_LOOK)?;
         let found = self.bisect(context).map_err(|e| Fault::new("bisect", format!("'{}'", self.image), e))?;
         print::rows(self.listing, FOUND, |row| row.diff_id.short(), &[found])
     }
+}
 
+impl Bisect {
     fn bisect(&self, context: &Context) -> Result<FoundRow, Cause> {
         let store = context.open_store()?;
         let image = store.image(&self.image)?.record;

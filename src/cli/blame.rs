@@ -3,6 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::act::{Act, Around};
 use super::fault::{self, Cause, Fault};
 use super::history::brief;
 use super::place::LookFault;
@@ -91,8 +92,12 @@ struct Subject {
     steps: Vec<Step>,
 }
 
-impl Blame {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Blame {
+    fn around(&self) -> Around {
+        Around::READING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         permit("trace", TO_LOOK)?;
         let store = context.store()?;
         let rows = self.rows(&store).map_err(|cause| {
@@ -101,7 +106,9 @@ impl Blame {
         })?;
         print::rows(self.listing, WORDS, |row| row.shown.id.clone(), &rows)
     }
+}
 
+impl Blame {
     fn rows(&self, store: &Store) -> Result<Vec<WordRow>, Cause> {
         let subject = Subject::find(store, &self.name)?;
         let mut pool = Pool::default();

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::act::{Act, Around, Before};
 use super::config::Config;
 use super::fault::{self, Cause, Fault};
 use super::limit::Moves;
 use super::print::{self, Column, Listing};
+use super::sweep::Sweeping;
 use super::sync::Syncing;
 use super::{Context, load, permit, waiting};
 use crate::digest::Digest;
@@ -52,19 +54,21 @@ pub(super) struct Check {
     listing: Listing,
 }
 
-impl Check {
-    /// Takes over what is configured.
-    pub(super) fn configure(&mut self, config: &Config) {
+impl Act for Check {
+    fn configure(&mut self, config: &Config) {
         self.moved.configure(config);
     }
 
-    /// Whether this process becomes one that can start no other.
-    pub(super) fn confines(&self) -> bool {
-        self.deep || self.repair
+    fn around(&self) -> Around {
+        // What cannot be put right, as on a read-only filesystem, it tells of.
+        let before = if self.repair { Before::Recover } else { Before::RecoverIfPossible };
+        // When it has read an archive it can start nothing any more.
+        let after = if self.confines() { Sweeping::Confined } else { Sweeping::Silently };
+        Around { before, after: Some(after) }
     }
 
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
-        if self.deep || self.repair {
+    fn run(&self, context: &Context) -> Result<(), Fault> {
+        if self.confines() {
             permit("check", TO_EXTRACT)?;
         }
         let store = context.store()?;
@@ -90,6 +94,13 @@ impl Check {
             self.sync.run(context)?;
         }
         if left == 0 { Ok(()) } else { Err(Fault::new("vouch for", &root, Cause::Unsound(left))) }
+    }
+}
+
+impl Check {
+    /// Whether this process becomes one that can start no other.
+    fn confines(&self) -> bool {
+        self.deep || self.repair
     }
 
     fn show(&self, report: &Report) -> Result<(), Fault> {

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::act::{Act, Around};
 use super::diff::container_views;
 use super::fault::{self, Cause, Fault};
 use super::sync::Syncing;
@@ -75,8 +76,12 @@ impl Date {
     }
 }
 
-impl Commit {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Commit {
+    fn around(&self) -> Around {
+        Around::CHANGING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         permit("commit", TO_EXTRACT)?;
         let names = named(self.name.as_deref())?;
         let failed = |cause| Fault::new("commit", format!("'{}'", self.container), cause);
@@ -84,7 +89,9 @@ impl Commit {
         made.tell()?;
         self.sync.run(context)
     }
+}
 
+impl Commit {
     fn commit(&self, context: &Context, names: &[String]) -> Result<Made, Cause> {
         let store = context.open_store()?;
         if store.container(&self.container)?.is_none() {

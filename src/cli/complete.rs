@@ -11,6 +11,7 @@ use clap::builder::StyledStr;
 use clap::{Arg, Args, CommandFactory, ValueEnum};
 use clap_complete::engine::{self, ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter};
 
+use super::act::{Act, Around};
 use super::fault::Fault;
 use super::{Cli, Context, print};
 use crate::mount::container;
@@ -47,8 +48,12 @@ pub(super) struct Complete {
     words: Vec<OsString>,
 }
 
-impl Completions {
-    pub(super) fn run(&self) -> Result<(), Fault> {
+impl Act for Completions {
+    fn around(&self) -> Around {
+        Around::NOTHING
+    }
+
+    fn run(&self, _: &Context) -> Result<(), Fault> {
         print::line(match self.shell {
             Shell::Bash => include_str!("shell/ovlctl.bash").trim_end(),
             Shell::Zsh => include_str!("shell/ovlctl.zsh").trim_end(),
@@ -57,10 +62,14 @@ impl Completions {
     }
 }
 
-impl Complete {
+impl Act for Complete {
+    fn around(&self) -> Around {
+        Around::NOTHING
+    }
+
     /// Prints a word a line, and behind a tab what it means. Whatever goes wrong, a shell is in the middle of a line: nothing
     /// is offered then.
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         let root = typed_root(&self.words).unwrap_or_else(|| context.root.clone());
         let known = Known::of(&root);
         let mut ovlctl = Cli::command().mut_subcommands(|verb| verb.mut_args(|arg| known.offered(arg)));

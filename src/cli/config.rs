@@ -12,6 +12,7 @@ use clap::{ArgMatches, Args};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::act::{Act, Around};
 use super::fault::Fault;
 use super::look::When;
 use super::print::{self, Column};
@@ -232,8 +233,12 @@ impl Row {
     }
 }
 
-impl Show {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Show {
+    fn around(&self) -> Around {
+        Around::NOTHING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         let rows = context.config.rows();
         if self.json { print::json(&rows) } else { print::table(ROWS, !self.no_headings, &rows) }
     }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use clap::Args;
 
+use super::act::{Act, Around};
 use super::fault::{self, Cause, Fault};
 use super::place::{self, LookFault, Place};
 use super::{Context, permit, print};
@@ -49,13 +50,19 @@ enum End {
     Here(Vec<u8>),
 }
 
-impl Cp {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Cp {
+    fn around(&self) -> Around {
+        Around { after: None, ..Around::CHANGING }
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         permit("copy", TO_EXTRACT)?;
         let object = format!("{} to {}", print::name(self.from.as_bytes()), print::name(self.to.as_bytes()));
         self.copy(context).map_err(|cause| Fault::new("copy", object, cause))
     }
+}
 
+impl Cp {
     fn copy(&self, context: &Context) -> Result<(), Cause> {
         let store = context.open_store()?;
         if self.to == "-" {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use super::act::{Act, Around};
 use super::fault::{self, Fault};
 use super::print::{self, Column};
 use super::{Context, explain, permit};
@@ -143,8 +144,12 @@ fn size(bytes: Option<u64>) -> String {
     bytes.map_or_else(|| "-".to_owned(), print::size)
 }
 
-impl Df {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Df {
+    fn around(&self) -> Around {
+        Around::READING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         if self.containers {
             permit("count what containers have changed", TO_READ)?;
         } else if self.disk || self.explain {
@@ -174,7 +179,9 @@ impl Df {
         }
         Ok(())
     }
+}
 
+impl Df {
     fn rows(&self, usage: &Usage) -> Vec<Row> {
         let layers = usage.layers.iter().filter(|layer| self.layers || layer.images == 0);
         let mut rows: Vec<Row> = usage.images.iter().map(Row::image).collect();

@@ -8,6 +8,7 @@ use std::path::Path;
 use clap::Args;
 use serde::Serialize;
 
+use super::act::{Act, Around};
 use super::fault::{self, Cause, Fault};
 use super::place::Subject;
 use super::print::{self, Column};
@@ -71,8 +72,12 @@ struct ChangeRow {
     what: Vec<&'static str>,
 }
 
-impl Diff {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Diff {
+    fn around(&self) -> Around {
+        Around::READING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         permit("compare", TO_LOOK)?;
         let object = match &self.other {
             Some(other) => format!("'{}' with '{other}'", self.name),
@@ -80,7 +85,9 @@ impl Diff {
         };
         self.compare(context).map_err(|cause| Fault::new("compare", object, cause))?
     }
+}
 
+impl Diff {
     /// Compares, and prints: what fails there is no fault of the comparison.
     fn compare(&self, context: &Context) -> Result<Result<(), Fault>, Cause> {
         let store = context.open_store()?;

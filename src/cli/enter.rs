@@ -10,6 +10,8 @@ use std::process::{Command, Stdio};
 
 use clap::Args;
 
+use super::Context;
+use super::act::{Act, Around};
 use super::fault::{Cause, Fault};
 use super::place::{LookFault, failed};
 use super::task::{NOT_FOUND, NOT_RUNNABLE, NOT_TRIED, RESOLV, Task, raw, word};
@@ -26,8 +28,12 @@ pub(super) struct Enter {
     dir: PathBuf,
 }
 
-impl Enter {
-    pub(super) fn run(&self) -> Result<(), Fault> {
+impl Act for Enter {
+    fn around(&self) -> Around {
+        Around::NOTHING
+    }
+
+    fn run(&self, _: &Context) -> Result<(), Fault> {
         // What a shell had open is not the command's; a directory among it would be a way out (CVE-2024-21626).
         background::close_others();
         let room = Room::at(&self.dir);

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::act::{Act, Around};
 use super::fault::{self, Cause, Fault};
 use super::output::{self, Output};
 use super::place::{self, LookFault, Subject};
@@ -86,8 +87,12 @@ impl Format {
     }
 }
 
-impl Export {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Export {
+    fn around(&self) -> Around {
+        Around::READING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         let format = self.format.unwrap_or_else(|| self.output.as_deref().map_or(Format::Tar, Format::of));
         permit("export", if format == Format::Dir { TO_EXTRACT } else { TO_LOOK })?;
         if self.size.is_some() && format != Format::Ext4 {
@@ -96,7 +101,9 @@ impl Export {
         let object = format!("'{}' to {}", self.name, output::shown(self.output.as_ref()));
         self.export(context, format).map_err(|cause| Fault::new("export", object, cause))
     }
+}
 
+impl Export {
     fn export(&self, context: &Context, format: Format) -> Result<(), Cause> {
         let store = context.open_store()?;
         let subject = Subject::find(&store, &self.name)?;

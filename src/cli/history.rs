@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Context;
+use super::act::{Act, Around};
 use super::fault::Fault;
 use super::print::{self, Column, Listing};
 use crate::digest::Digest;
@@ -67,8 +68,12 @@ const STEPS: &[Column<StepRow>] = &[
     Column("CREATED BY", |row| row.shown.instruction.clone()),
 ];
 
-impl History {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for History {
+    fn around(&self) -> Around {
+        Around::READING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         let store = context.store()?;
         let failed = |e| Fault::new("tell the history of", format!("'{}'", self.image), e);
         let image = store.image(&self.image).map_err(failed)?;
@@ -84,7 +89,9 @@ impl History {
         }
         print::rows(self.listing, STEPS, |row| row.shown.id.clone(), &rows)
     }
+}
 
+impl History {
     fn row(&self, step: &Step, now: Timestamp) -> StepRow {
         let layer = step.layer.as_ref().map(|(_, layer)| layer);
         let created = step.created.as_ref().and_then(|time| time.parse::<Timestamp>().ok());

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Context;
+use super::act::{Act, Around};
 use super::fault::Fault;
 use super::print::{self, Column, Listing};
 use crate::digest::Digest;
@@ -45,8 +46,12 @@ const IMAGES: &[Column<ImageRow>] = &[
     Column("CREATED", |row| day(row.created.as_deref())),
 ];
 
-impl Images {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Images {
+    fn around(&self) -> Around {
+        Around::READING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         let images = context.store()?.images().map_err(|e| Fault::new("list", "images", e))?;
         let rows: Vec<ImageRow> = images.iter().flat_map(image_rows).collect();
         print::rows(self.listing, IMAGES, |row| row.id.short(), &rows)
@@ -112,8 +117,12 @@ const LAYERS: &[Column<LayerRow>] = &[
     Column("IMAGES", |row| if row.images.is_empty() { "-".to_owned() } else { row.images.join(",") }),
 ];
 
-impl Layers {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Layers {
+    fn around(&self) -> Around {
+        Around::READING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         let store = context.store()?;
         let failed = |e| Fault::new("list", "layers", e);
         let mut users: BTreeMap<Digest, Vec<String>> = BTreeMap::new();

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Context;
+use super::act::{Act, Around};
 use super::fault::{Cause, Fault};
 use super::task::{NOT_TRIED, Task};
 use crate::mount::room::Room;
@@ -33,8 +35,12 @@ pub(super) struct Init {
     dir: PathBuf,
 }
 
-impl Init {
-    pub(super) fn run(&self) -> Result<(), Fault> {
+impl Act for Init {
+    fn around(&self) -> Around {
+        Around::NOTHING
+    }
+
+    fn run(&self, _: &Context) -> Result<(), Fault> {
         Err(match self.attend() {
             Ok(code) => Cause::Ended(code).into(),
             Err(fault) => {
@@ -43,7 +49,9 @@ impl Init {
             }
         })
     }
+}
 
+impl Init {
     fn attend(&self) -> Result<u8, Fault> {
         let io = |e: std::io::Error| Fault::new("run", "the command", Cause::Output(e));
         let call = |e: sys::CallFailed| Fault::new("run", "the command", super::place::failed(e));

@@ -4,6 +4,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::act::{Act, Around};
 use super::fault::Fault;
 use super::{Context, print};
 use crate::digest::Digest;
@@ -120,8 +121,12 @@ struct ContainerConfig {
     image: String,
 }
 
-impl Inspect {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Inspect {
+    fn around(&self) -> Around {
+        Around::READING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         let store = context.store()?;
         let facts: Result<Vec<Value>, Fault> = self.names.iter().map(|name| facts(&store, name)).collect();
         print::json(&facts?)

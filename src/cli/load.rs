@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::act::{Act, Around};
 use super::config::Config;
 use super::fault::{self, Cause, Fault};
 use super::limit::Moves;
+use super::sweep::Sweeping;
 use super::sync::Syncing;
 use super::{Context, permit, print, waiting};
 use crate::archive::{Archive, Choice, ImageRef, Platform, Source};
@@ -105,13 +107,16 @@ impl Pick {
     }
 }
 
-impl Load {
-    /// Takes over what is configured.
-    pub(super) fn configure(&mut self, config: &Config) {
+impl Act for Load {
+    fn configure(&mut self, config: &Config) {
         self.pick.moved.configure(config);
     }
 
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+    fn around(&self) -> Around {
+        Around { after: Some(Sweeping::Confined), ..Around::CHANGING }
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         permit("load", TO_EXTRACT)?;
         let store = context.store()?;
         store.make().map_err(|e| Fault::new("load", display(&self.archives[0]), e))?;
@@ -127,7 +132,9 @@ impl Load {
         }
         self.pick.sync.run(context)
     }
+}
 
+impl Load {
     fn tell(&self, image: &archive::Image, loaded: &Loaded) -> Result<(), Fault> {
         if self.quiet {
             return print::line(&loaded.image.id.to_string());

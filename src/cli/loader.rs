@@ -14,6 +14,7 @@ use std::process::ExitStatus;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use super::act::{Act, Around};
 use super::fault::{Cause, Fault, Told};
 use super::load::{self, Pick};
 use super::{Context, look, print, waiting};
@@ -112,8 +113,12 @@ impl Found {
     }
 }
 
-impl Loader {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Loader {
+    fn around(&self) -> Around {
+        Around::NOTHING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         background::belong(NAME);
         let report = match self.report(context) {
             Ok(found) => Report::Image(found),
@@ -121,7 +126,9 @@ impl Loader {
         };
         print::json(&report)
     }
+}
 
+impl Loader {
     fn report(&self, context: &Context) -> Result<Found, Cause> {
         let store = context.open_store()?;
         let (id, mut names) = if self.look { self.look()? } else { self.load(&store)? };

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use clap::Args;
 use serde::Serialize;
 
+use super::act::{Act, Around};
 use super::fault::{Cause, Fault};
 use super::place::{self, Place};
 use super::print::{self, Column, Listing};
@@ -79,8 +80,12 @@ fn shown(row: &EntryRow) -> String {
     print::name(row.name.path().as_os_str().as_bytes())
 }
 
-impl Ls {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Ls {
+    fn around(&self) -> Around {
+        Around::READING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         permit("list", TO_LOOK)?;
         let failed = |cause| Fault::new("list", print::name(self.place.as_bytes()), cause);
         let store = context.store()?;
@@ -162,8 +167,12 @@ pub(super) struct Cat {
     places: Vec<OsString>,
 }
 
-impl Cat {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Cat {
+    fn around(&self) -> Around {
+        Around::READING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         permit("print", TO_LOOK)?;
         let store = context.store()?;
         Fault::each(&self.places, |text| {

@@ -9,6 +9,8 @@ use clap_mangen::Man;
 use roff::{Inline, Roff, bold, roman};
 
 use super::Cli;
+use super::Context;
+use super::act::{Act, Around};
 use super::fault::{Cause, EXIT_CODES, Fault};
 use crate::limits::Limit;
 
@@ -35,8 +37,12 @@ struct Page {
     text: Vec<u8>,
 }
 
-impl Manuals {
-    pub(super) fn run(&self) -> Result<(), Fault> {
+impl Act for Manuals {
+    fn around(&self) -> Around {
+        Around::NOTHING
+    }
+
+    fn run(&self, _: &Context) -> Result<(), Fault> {
         let failed = |e: io::Error| {
             Fault::new("write", format!("the manual pages into {}", self.dir.display()), Cause::Output(e))
         };

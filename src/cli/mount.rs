@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use super::act::{Act, Around, Before};
 use super::config::Config;
 use super::fault::{self, Cause, Fault};
 use super::load::{self, Pick};
@@ -144,13 +145,20 @@ pub(super) fn load(store: &Store, path: &Path, pick: &Pick) -> Result<Image, Cau
     Ok(Image { record, names })
 }
 
-impl Mount {
-    /// Takes over what is configured.
-    pub(super) fn configure(&mut self, config: &Config) {
+impl Act for Mount {
+    fn configure(&mut self, config: &Config) {
         self.arguments.configure(config);
     }
 
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+    fn around(&self) -> Around {
+        if self.needs_store() {
+            Around::CHANGING
+        } else {
+            Around { before: Before::Nothing, ..Around::CHANGING }
+        }
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         let arguments = &self.arguments;
         if !arguments.lower.is_empty() {
             permit("mount", TO_MOUNT)?;
@@ -177,9 +185,11 @@ impl Mount {
         arguments.pick.sync.start(context, &image);
         Ok(())
     }
+}
 
+impl Mount {
     /// Whether something of the store's is mounted.
-    pub(super) fn needs_store(&self) -> bool {
+    fn needs_store(&self) -> bool {
         self.arguments.lower.is_empty()
     }
 }

@@ -4,6 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Context;
+use super::act::{Act, Around};
 use super::fault::Fault;
 use super::print::{self, Column, Listing};
 use crate::digest::Digest;
@@ -50,8 +51,12 @@ const MOUNTS: &[Column<MountRow>] = &[
     Column("TARGET", |row| row.target.clone().unwrap_or_else(|| "-".to_owned())),
 ];
 
-impl Mounts {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Mounts {
+    fn around(&self) -> Around {
+        Around::READING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         let store = context.store()?;
         let rows = rows(&store)?;
         let name = |row: &MountRow| row.name.clone().or_else(|| row.target.clone()).unwrap_or_default();

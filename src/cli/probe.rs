@@ -7,6 +7,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde::{Serialize, Serializer};
 
+use super::act::{Act, Around, Before};
 use super::fault::{Cause, Fault};
 use super::{Context, permit, print};
 use crate::mount;
@@ -101,8 +102,12 @@ enum Value {
     Text(String),
 }
 
-impl Probe {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Probe {
+    fn around(&self) -> Around {
+        Around { before: Before::Nothing, ..Around::CHANGING }
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         permit("probe", TO_EXTRACT)?;
         let store = context.store()?;
         let failed = |cause: Cause| Fault::new("probe", context.root.display(), cause);

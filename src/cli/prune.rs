@@ -3,8 +3,10 @@
 use clap::Args;
 use jiff::Timestamp;
 
+use super::act::{Act, Around};
 use super::fault::{self, Fault};
 use super::remove::freed;
+use super::sweep::Sweeping;
 use super::{Context, permit, print, waiting};
 use crate::mount::container;
 use crate::store::Change;
@@ -44,8 +46,16 @@ pub(super) struct Prune {
     pub(super) wait: bool,
 }
 
-impl Prune {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Prune {
+    fn around(&self) -> Around {
+        if self.dry_run {
+            Around::READING
+        } else {
+            Around { after: Some(Sweeping::asked(self.wait)), ..Around::CHANGING }
+        }
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         let filters =
             Filters::read(&self.filter, Timestamp::now()).map_err(|e| Fault::usage(e.to_string()))?;
         if !self.dry_run {

@@ -4,7 +4,9 @@ use std::ffi::OsStr;
 
 use clap::Args;
 
+use super::act::{Act, Around};
 use super::fault::{self, Cause, Fault};
+use super::sweep::Sweeping;
 use super::sync::Syncing;
 use super::{Context, permit, print, waiting};
 use crate::archive::name;
@@ -31,8 +33,12 @@ pub(super) struct Tag {
     sync: Syncing,
 }
 
-impl Tag {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Tag {
+    fn around(&self) -> Around {
+        Around::CHANGING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         let name = name::normal(&self.name).map_err(|e| Fault::usage(e.to_string()))?;
         let store = context.store()?;
         let failed = |e| Fault::new("tag", format!("'{}'", self.image), e);
@@ -71,12 +77,18 @@ pub(super) struct Rm {
     names: Vec<String>,
 }
 
-impl Rm {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Rm {
+    fn around(&self) -> Around {
+        Around { after: Some(Sweeping::asked(self.wait)), ..Around::CHANGING }
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         permit("remove", TO_REMOVE)?;
         Fault::each(&self.names, |name| self.remove(context, name))
     }
+}
 
+impl Rm {
     fn remove(&self, context: &Context, name: &str) -> Result<(), Fault> {
         let store = context.store()?;
         let failed = |e| Fault::new("remove", format!("'{name}'"), e);

@@ -12,6 +12,7 @@ use std::process::{Child, ExitStatus};
 
 use clap::{Args, ValueEnum};
 
+use super::act::{Act, Around};
 use super::config::Config;
 use super::fault::{self, Cause, Fault};
 use super::load::Pick;
@@ -94,12 +95,16 @@ enum Network {
     None,
 }
 
-impl Run {
-    pub(super) fn configure(&mut self, config: &Config) {
+impl Act for Run {
+    fn configure(&mut self, config: &Config) {
         self.pick.moved.configure(config);
     }
 
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+    fn around(&self) -> Around {
+        Around::CHANGING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         let ran = permit("run", TO_EXTRACT).and_then(|()| {
             let object = fault::named(&self.source);
             self.ran(context).map_err(|cause| Fault::new("run", object, cause))
@@ -112,7 +117,9 @@ impl Run {
             }
         }
     }
+}
 
+impl Run {
     fn ran(&self, context: &Context) -> Result<u8, Cause> {
         let store = context.open_store()?;
         let change = store.change(Share::Shared, &mut waiting())?;

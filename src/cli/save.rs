@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::act::{Act, Around};
 use super::config::Config;
 use super::fault::{self, Cause, Fault};
 use super::output::{self, Output};
@@ -80,13 +81,16 @@ enum Format {
     Oci,
 }
 
-impl Save {
-    /// Takes over what is configured.
-    pub(super) fn configure(&mut self, config: &Config) {
+impl Act for Save {
+    fn configure(&mut self, config: &Config) {
         self.compress = self.compress.or(config.compress()).filter(|how| *how != Compress::None);
     }
 
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+    fn around(&self) -> Around {
+        Around::READING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         permit("save", TO_READ)?;
         let store = context.store()?;
         let images = self.find(&store)?;
@@ -103,7 +107,9 @@ impl Save {
         drop((held, change));
         output.keep(self.sync.is_wanted()).map_err(failed)
     }
+}
 
+impl Save {
     /// Finds the images, each once, with the names by which it was asked for.
     fn find(&self, store: &Store) -> Result<Vec<Image>, Fault> {
         let mut images: Vec<Image> = Vec::new();

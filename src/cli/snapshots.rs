@@ -3,6 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::act::{Act, Around};
 use super::fault::{self, Fault};
 use super::print::{self, Column, Listing};
 use super::sync::Syncing;
@@ -91,8 +92,12 @@ pub(super) struct Branch {
     sync: Syncing,
 }
 
-impl Snapshot {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Snapshot {
+    fn around(&self) -> Around {
+        Around::CHANGING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         permit("make a snapshot", TO_EXTRACT)?;
         let snapshot = self
             .freeze(context)
@@ -100,7 +105,9 @@ impl Snapshot {
         print::line(&full_name(&self.container, &snapshot))?;
         self.sync.run(context)
     }
+}
 
+impl Snapshot {
     fn freeze(&self, context: &Context) -> Result<SnapshotRecord, container::Error> {
         let store = context.open_store()?;
         let change = store.change(Share::Shared, &mut waiting())?;
@@ -108,8 +115,12 @@ impl Snapshot {
     }
 }
 
-impl Reset {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Reset {
+    fn around(&self) -> Around {
+        Around::CHANGING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         permit("reset", TO_EXTRACT)?;
         let point =
             self.reset(context).map_err(|e| Fault::new("reset", format!("'{}'", self.container), e))?;
@@ -121,7 +132,9 @@ impl Reset {
         fault::say(&format!("container '{}' is as {point} was", self.container));
         Ok(())
     }
+}
 
+impl Reset {
     fn reset(&self, context: &Context) -> Result<Option<SnapshotRecord>, container::Error> {
         let store = context.open_store()?;
         let change = store.change_that_frees(Share::Shared, &mut waiting())?;
@@ -134,8 +147,12 @@ impl Reset {
     }
 }
 
-impl Branch {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Branch {
+    fn around(&self) -> Around {
+        Around::CHANGING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         permit("branch", TO_EXTRACT)?;
         let (new, snapshot) =
             self.branch(context).map_err(|e| Fault::new("branch", format!("'{}'", self.container), e))?;
@@ -145,7 +162,9 @@ impl Branch {
         }
         self.sync.run(context)
     }
+}
 
+impl Branch {
     fn branch(
         &self,
         context: &Context,
@@ -192,8 +211,12 @@ fn second(time: &str) -> String {
     parsed.map_or_else(|| "-".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string())
 }
 
-impl Snapshots {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Snapshots {
+    fn around(&self) -> Around {
+        Around::READING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         let store = context.store()?;
         let rows = match &self.container {
             Some(name) => {
@@ -203,7 +226,9 @@ impl Snapshots {
         }?;
         print::rows(self.listing, SNAPSHOTS, |row| row.name.clone().unwrap_or_else(|| row.id.clone()), &rows)
     }
+}
 
+impl Snapshots {
     fn rows(&self, store: &Store) -> Result<Vec<SnapshotRow>, store::Error> {
         let all = store.snapshots()?;
         let containers = store.containers()?;

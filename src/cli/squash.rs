@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::act::{Act, Around};
 use super::commit::{Date, Made, named};
 use super::fault::{Cause, Fault};
 use super::sync::Syncing;
@@ -46,8 +47,12 @@ pub(super) struct Squash {
     sync: Syncing,
 }
 
-impl Squash {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Squash {
+    fn around(&self) -> Around {
+        Around::CHANGING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         permit("squash", TO_EXTRACT)?;
         let names = named(self.name.as_deref())?;
         let failed = |cause| Fault::new("squash", format!("'{}'", self.image), cause);
@@ -56,7 +61,9 @@ impl Squash {
         made.tell()?;
         self.sync.run(context)
     }
+}
 
+impl Squash {
     fn squash(&self, store: &Store, mut names: Vec<String>) -> Result<Made, Cause> {
         self.find(store)?;
         let change = store.change(Share::Shared, &mut waiting())?;

@@ -5,6 +5,7 @@ use std::io;
 
 use clap::Args;
 
+use super::act::{Act, Around};
 use super::fault::{self, Fault, Progress};
 use super::{Context, waiting};
 use crate::store::{self, stage};
@@ -18,8 +19,12 @@ const NAME: &str = "ovlctl";
 #[derive(Debug, Args)]
 pub(super) struct Sweep {}
 
-impl Sweep {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Sweep {
+    fn around(&self) -> Around {
+        Around::NOTHING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         background::stand_back(NAME);
         caps::drop_all_but(TO_EXTRACT);
         let store = context.store()?;

@@ -5,8 +5,9 @@ use std::ffi::OsStr;
 use clap::Args;
 use clap::builder::FalseyValueParser;
 
+use super::act::{Act, Around};
 use super::fault::{self, Fault};
-use super::{Context, Verb, waiting};
+use super::{Context, waiting};
 use crate::digest::Digest;
 use crate::mount;
 use crate::store;
@@ -20,8 +21,12 @@ const NAME: &str = "ovlctl";
 #[derive(Debug, Args)]
 pub(super) struct Sync {}
 
-impl Sync {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Sync {
+    fn around(&self) -> Around {
+        Around::NOTHING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         background::stand_back(NAME);
         caps::drop_all_but(TO_EXTRACT);
         let store = context.store()?;
@@ -63,56 +68,30 @@ fn now(context: &Context) -> Result<(), Fault> {
     context.store()?.sync(&mut waiting()).map_err(|e| failed(context, e))
 }
 
-/// What comes before a verb where the machine was started anew since the store was changed last: those that change it put it
-/// right, and those that only read say what they leave out.
-pub(super) fn before(verb: &Verb, context: &Context) -> Result<(), Fault> {
-    match verb {
-        Verb::Mount(verb) if !verb.needs_store() => Ok(()),
-        // What cannot be put right, as on a read-only filesystem, it tells of.
-        Verb::Check(verb) if !verb.repair => recover(context).or(Ok(())),
-        Verb::Prune(verb) if verb.dry_run => left_out(context),
-        Verb::Mount(_)
-        | Verb::Run(_)
-        | Verb::Cp(_)
-        | Verb::Load(_)
-        | Verb::Commit(_)
-        | Verb::Squash(_)
-        | Verb::Tag(_)
-        | Verb::Snapshot(_)
-        | Verb::Reset(_)
-        | Verb::Branch(_)
-        | Verb::Rm(_)
-        | Verb::Prune(_)
-        | Verb::Check(_) => recover(context),
-        Verb::Umount(_)
-        | Verb::Save(_)
-        | Verb::Export(_)
-        | Verb::Images(_)
-        | Verb::Layers(_)
-        | Verb::Mounts(_)
-        | Verb::Snapshots(_)
-        | Verb::Inspect(_)
-        | Verb::History(_)
-        | Verb::Tree(_)
-        | Verb::Blame(_)
-        | Verb::Bisect(_)
-        | Verb::Ls(_)
-        | Verb::Cat(_)
-        | Verb::Diff(_)
-        | Verb::Df(_)
-        | Verb::Plan(_) => left_out(context),
-        // Whoever started the loader has seen to it.
-        Verb::Probe(_)
-        | Verb::Config(_)
-        | Verb::Completions(_)
-        | Verb::Complete(_)
-        | Verb::Manuals(_)
-        | Verb::Sweep(_)
-        | Verb::Sync(_)
-        | Verb::Thaw(_)
-        | Verb::Loader(_)
-        | Verb::Enter(_)
-        | Verb::Init(_) => Ok(()),
+/// What is done before a verb where the machine was started anew since the store was changed last.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Before {
+    /// The store is put right.
+    Recover,
+    /// So it is where that can be, as it cannot on a read-only filesystem.
+    RecoverIfPossible,
+    /// What may have been lost is left out, and that is said.
+    LeaveOut,
+    /// Nothing: it does without the store, or whoever started it has seen to it.
+    Nothing,
+}
+
+impl Before {
+    pub(super) fn run(self, context: &Context) -> Result<(), Fault> {
+        match self {
+            Self::Recover => recover(context),
+            Self::RecoverIfPossible => recover(context).or(Ok(())),
+            Self::LeaveOut => {
+                left_out(context);
+                Ok(())
+            }
+            Self::Nothing => Ok(()),
+        }
     }
 }
 
@@ -130,15 +109,13 @@ fn recover(context: &Context) -> Result<(), Fault> {
 }
 
 /// Tells those who only read that not all is shown: what may have been lost is not believed, and not removed yet.
-#[expect(clippy::unnecessary_wraps, reason = "it stands beside one that fails")]
-fn left_out(context: &Context) -> Result<(), Fault> {
+fn left_out(context: &Context) {
     // What cannot be read the verb tells of.
     let left_out = context.open_store().and_then(|store| store.left_out()).unwrap_or_default();
     if left_out > 0 {
         let s = if left_out == 1 { " is" } else { "s are" };
         fault::say(&format!("{left_out} image{s} left out: not yet on the disk when the machine went down"));
     }
-    Ok(())
 }
 
 fn failed(context: &Context, error: store::Error) -> Fault {

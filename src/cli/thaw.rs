@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::Context;
+use super::act::{Act, Around};
 use super::fault::Fault;
 use crate::store;
 use crate::sys::background;
@@ -14,8 +16,12 @@ const NAME: &str = "ovlctl";
 #[derive(Debug, Args)]
 pub(super) struct Thaw {}
 
-impl Thaw {
-    pub(super) fn run(&self) -> Result<(), Fault> {
+impl Act for Thaw {
+    fn around(&self) -> Around {
+        Around::NOTHING
+    }
+
+    fn run(&self, _: &Context) -> Result<(), Fault> {
         // Where its end cannot be waited for there is nobody to wait for.
         let _ = background::stand_watch(NAME);
         set_read_only(std::io::stdout(), false)

@@ -3,6 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::act::{Act, Around};
 use super::fault::{Cause, Fault};
 use super::history::brief;
 use super::print::{self, Column};
@@ -102,8 +103,12 @@ fn size(bytes: u64) -> String {
     if bytes == 0 { "-".to_owned() } else { print::size(bytes) }
 }
 
-impl Tree {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Tree {
+    fn around(&self) -> Around {
+        Around::READING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         permit("weigh", TO_LOOK)?;
         let report = self.report(context).map_err(|e| Fault::new("weigh", format!("'{}'", self.image), e))?;
         if self.json {
@@ -122,7 +127,9 @@ impl Tree {
         print::line("")?;
         print::table(WASTEFUL, !self.no_headings, &report.wasteful)
     }
+}
 
+impl Tree {
     fn report(&self, context: &Context) -> Result<Report, Cause> {
         let store = context.open_store()?;
         let image = store.image(&self.image)?;

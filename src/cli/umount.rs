@@ -5,6 +5,7 @@ use std::path::Path;
 
 use clap::Args;
 
+use super::act::{Act, Around, Before};
 use super::fault::{self, Cause, Fault};
 use super::{Context, permit, print, waiting};
 use crate::mount::OverlayMount;
@@ -34,8 +35,12 @@ pub(super) struct Umount {
     mounts: Vec<OsString>,
 }
 
-impl Umount {
-    pub(super) fn run(&self, context: &Context) -> Result<(), Fault> {
+impl Act for Umount {
+    fn around(&self) -> Around {
+        Around { before: Before::LeaveOut, ..Around::CHANGING }
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         permit("unmount", TO_REMOVE)?;
         let store = context.store()?;
         if self.all {
@@ -52,7 +57,9 @@ impl Umount {
             self.end_each(&store, &mounts)
         })
     }
+}
 
+impl Umount {
     fn end_each(&self, store: &Store, mounts: &[OverlayMount]) -> Result<(), Fault> {
         Fault::each(mounts, |mount| self.end(store, mount))
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::super::act::{Act, Around};
 use super::{Arguments, Source};
 use crate::cli::config::Config;
 use crate::cli::fault::{Cause, Fault};
@@ -29,13 +30,16 @@ pub(in crate::cli) struct Plan {
     arguments: Arguments,
 }
 
-impl Plan {
-    /// Takes over what is configured.
-    pub(in crate::cli) fn configure(&mut self, config: &Config) {
+impl Act for Plan {
+    fn configure(&mut self, config: &Config) {
         self.arguments.configure(config);
     }
 
-    pub(in crate::cli) fn run(&self, context: &Context) -> Result<(), Fault> {
+    fn around(&self) -> Around {
+        Around::READING
+    }
+
+    fn run(&self, context: &Context) -> Result<(), Fault> {
         let arguments = &self.arguments;
         permit("plan", TO_MOUNT)?;
         let object =
