@@ -72,6 +72,8 @@ pub(super) struct Rm {
     /// Return only when the space is free again
     #[arg(long)]
     pub(super) wait: bool,
+    #[command(flatten)]
+    sync: Syncing,
     /// Names or ids
     #[arg(required = true, value_name = "IMAGE|CONTAINER[@SNAPSHOT]")]
     names: Vec<String>,
@@ -93,7 +95,8 @@ impl Rm {
         let store = context.store()?;
         let failed = |e| Fault::new("remove", format!("'{name}'"), e);
         if let Some((container, snapshot)) = store.snapshot(name).map_err(failed)? {
-            return remove_snapshot(&store, &container, &snapshot);
+            remove_snapshot(&store, &container, &snapshot)?;
+            return self.sync.run(context);
         }
         if let Some(container) = store.container(name).map_err(failed)? {
             if container.name == name && store.image(name).is_ok() {

@@ -69,6 +69,8 @@ pub(super) struct Reset {
     /// Back to the image, before all snapshots
     #[arg(long)]
     image: bool,
+    #[command(flatten)]
+    sync: Syncing,
 }
 
 /// Make a second container that starts where another one is
@@ -130,7 +132,7 @@ impl Act for Reset {
             None => "its image".to_owned(),
         };
         fault::say(&format!("container '{}' is as {point} was", self.container));
-        Ok(())
+        self.sync.run(context)
     }
 }
 

@@ -37,7 +37,7 @@ impl Act for Sync {
 /// Whether a command that writes to the store brings that to the disk.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct Syncing {
-    /// Leave it to the kernel when what is new comes to the disk: until then a power cut takes it
+    /// Leave it to the kernel when this comes to the disk: until then a power cut undoes it
     #[arg(long, env = "OVLCTL_NO_SYNC", value_parser = FalseyValueParser::new())]
     no_sync: bool,
 }

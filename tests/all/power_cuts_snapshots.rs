@@ -181,3 +181,18 @@ fn what_was_given_up_does_not_come_back() {
     scene.run("snapshots -q").succeeds().stdout_is("");
     assert_eq!(scene.kept_layers().len(), 2);
 }
+
+#[test]
+fn who_goes_back_or_removes_a_snapshot_waits_for_the_disk() {
+    for words in ["snapshot box", "branch box newer", "reset box one", "rm box@two"] {
+        let scene = frozen();
+        let mark = overlay(&scene, &web().chain_ids()[0].hex()).join("committed");
+        // What a sync finds without a mark gets one.
+        fs::remove_file(&mark).expect("it is there");
+        scene.run(&format!("{words} --no-sync")).succeeds();
+        assert!(!mark.exists(), "{words} --no-sync");
+        let again = words.replace("two", "one").replace("newer", "newest");
+        scene.run_synced(&again).succeeds();
+        assert!(mark.exists(), "{words}");
+    }
+}
