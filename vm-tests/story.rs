@@ -4,9 +4,9 @@
 //! marks come before it, asks here what must be in the store then.
 
 pub(crate) mod images;
+pub(crate) mod promised;
 pub(crate) mod random;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -63,9 +63,43 @@ pub(crate) enum Step {
     /// `rm CONTAINER`
     RemoveContainer(&'static str),
     Prune,
+    /// `snapshot`: all that the container has changed is on the disk, under that name.
+    Snapshot {
+        container: &'static str,
+        name: &'static str,
+    },
+    /// `snapshot --no-sync`: of the name nothing is promised; the container is what it was.
+    SnapshotNoSync {
+        container: &'static str,
+        name: &'static str,
+    },
+    /// `reset`: what was changed since does not come back.
+    Reset {
+        container: &'static str,
+        to: &'static str,
+    },
+    /// `branch`, from a snapshot or from what the container is just now: the new one is on the disk.
+    Branch {
+        container: &'static str,
+        new: &'static str,
+        from: Option<&'static str>,
+    },
+    /// `rm CONTAINER@NAME`: the name does not come back.
+    RemoveSnapshot {
+        container: &'static str,
+        name: &'static str,
+    },
+    /// `commit`: the image is on the disk.
+    Commit {
+        container: &'static str,
+        name: &'static str,
+    },
 }
 
-use Step::{Load, LoadNoSync, Mount, MountArchive, Prune, Remove, RemoveContainer, Tag, Umount, Write};
+use Step::{
+    Branch, Commit, Load, LoadNoSync, Mount, MountArchive, Prune, Remove, RemoveContainer, RemoveSnapshot,
+    Reset, Snapshot, SnapshotNoSync, Tag, Umount, Write,
+};
 
 /// The story: every verb that writes, images that share layers, and what was not synced being needed later.
 pub(crate) const STEPS: &[Step] = &[
@@ -106,6 +140,28 @@ pub(crate) const STEPS: &[Step] = &[
     Load("app:3"),
     Prune,
     Umount("a"),
+    Snapshot { container: "a", name: "s1" },
+    Mount { source: "a", container: "a" },
+    Write { container: "a", file: "etc/conf", text: "third" },
+    Write { container: "a", file: "lost", text: "lost" },
+    Umount("a"),
+    // Who writes on finds what was frozen below, though no sync came between.
+    SnapshotNoSync { container: "a", name: "s2" },
+    Mount { source: "a", container: "a" },
+    Write { container: "a", file: "new", text: "newer" },
+    Umount("a"),
+    Branch { container: "a", new: "c", from: None },
+    Reset { container: "a", to: "s1" },
+    Branch { container: "a", new: "d", from: Some("s2") },
+    Mount { source: "c", container: "c" },
+    Write { container: "c", file: "of/c", text: "of c" },
+    Umount("c"),
+    Commit { container: "c", name: "made:1" },
+    RemoveSnapshot { container: "a", name: "s2" },
+    RemoveContainer("d"),
+    RemoveContainer("a"),
+    Snapshot { container: "c", name: "s3" },
+    Prune,
 ];
 
 impl Step {
@@ -132,6 +188,17 @@ impl Step {
             Tag { image, name } => vec!["tag".into(), image.into(), name.into()],
             Remove(name) | RemoveContainer(name) => vec!["rm".into(), name.into()],
             Prune => vec!["prune".into()],
+            Snapshot { container, name } => vec!["snapshot".into(), container.into(), name.into()],
+            SnapshotNoSync { container, name } => {
+                vec!["snapshot".into(), "--no-sync".into(), container.into(), name.into()]
+            }
+            Reset { container, to } => vec!["reset".into(), container.into(), to.into()],
+            Branch { container, new, from } => {
+                let from = from.into_iter().flat_map(|from| ["--from".into(), from.into()]);
+                ["branch".into(), container.into(), new.into()].into_iter().chain(from).collect()
+            }
+            RemoveSnapshot { container, name } => vec!["rm".into(), format!("{container}@{name}")],
+            Commit { container, name } => vec!["commit".into(), container.into(), name.into()],
         };
         Some(words)
     }
@@ -150,100 +217,12 @@ pub(crate) fn archive(archives: &Path, image: &str) -> PathBuf {
     archives.join(format!("{image}.tar"))
 }
 
-/// What must be in the store when the power goes.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Promised {
-    /// Images, by the name under which their archives are known.
-    pub(crate) images: BTreeMap<&'static str, Names>,
-    /// Containers, with what each of their files may hold.
-    pub(crate) containers: BTreeMap<&'static str, BTreeMap<&'static str, Vec<&'static str>>>,
-    /// Which image a name means just now.
-    names: BTreeMap<&'static str, &'static str>,
-}
-
-/// The names of an image.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Names {
-    /// Those that were on the disk, and have not been removed since.
-    pub(crate) all_of: BTreeSet<&'static str>,
-    /// Those that were given or removed later too: it has one of all these.
-    pub(crate) one_of: BTreeSet<&'static str>,
-}
-
-impl Promised {
-    /// After `acknowledged` steps of the story, with the next one perhaps under way.
-    pub(crate) fn after(acknowledged: usize) -> Self {
-        let mut promised = Self::default();
-        for step in &STEPS[..acknowledged] {
-            promised.begin(*step);
-            promised.end(*step);
-        }
-        if let Some(step) = STEPS.get(acknowledged) {
-            promised.begin(*step);
-        }
-        promised
-    }
-
-    /// What a step may have undone, returned or not.
-    fn begin(&mut self, step: Step) {
-        match step {
-            Remove(name) => {
-                let Some(image) = self.names.remove(name) else { return };
-                let Some(names) = self.images.get_mut(image) else { return };
-                names.all_of.remove(name);
-                if !self.names.values().any(|other| *other == image) {
-                    self.images.remove(image);
-                }
-            }
-            RemoveContainer(name) => drop(self.containers.remove(name)),
-            Tag { image, name } => {
-                if let Some(names) = self.images.get_mut(self.names[image]) {
-                    names.one_of.insert(name);
-                }
-            }
-            Write { container, file, text } => {
-                let files = self.containers.get_mut(container);
-                if let Some(allowed) = files.and_then(|files| files.get_mut(file)) {
-                    allowed.push(text);
-                }
-            }
-            Load(_) | LoadNoSync(_) | MountArchive { .. } | Mount { .. } | Umount(_) | Prune => {}
-        }
-    }
-
-    /// What a step that has returned has done.
-    fn end(&mut self, step: Step) {
-        match step {
-            Load(image) => {
-                self.names.insert(image, image);
-                self.images.entry(image).or_default();
-                self.sync();
-            }
-            LoadNoSync(image) | MountArchive { image, .. } => drop(self.names.insert(image, image)),
-            Tag { image, name } => {
-                self.names.insert(name, self.names[image]);
-                self.sync();
-            }
-            Write { container, file, text } => {
-                self.containers.entry(container).or_default().insert(file, vec![text]);
-            }
-            Mount { .. } | Umount(_) | Remove(_) | RemoveContainer(_) | Prune => {}
-        }
-    }
-
-    /// All that is in the store is on the disk; which other images that makes last is not ours to say.
-    fn sync(&mut self) {
-        for (image, promised) in &mut self.images {
-            let names = self.names.iter().filter(|(_, meant)| *meant == image).map(|(name, _)| *name);
-            promised.all_of = names.collect();
-            promised.one_of.clone_from(&promised.all_of);
-        }
-    }
-}
-
 /// The image that a container stands on.
 pub(crate) fn image_of(container: &str) -> &'static str {
     let image = STEPS.iter().find_map(|step| {
+        if let Branch { container: of, new, .. } = *step {
+            return (new == container).then(|| image_of(of));
+        }
         let (MountArchive { image, container: new } | Mount { source: image, container: new }) = *step else {
             return None;
         };

@@ -15,8 +15,9 @@ use rustix::mount::{UnmountFlags, unmount};
 use serde_json::Value;
 
 use super::listing::list;
+use crate::story::promised::{Files, Promised};
 use crate::story::random::Random;
-use crate::story::{self, Promised, STORE};
+use crate::story::{self, STORE};
 
 /// How long what runs in the background may take to end.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -42,8 +43,10 @@ pub(super) struct Seen {
     pub(super) faults: Vec<String>,
     /// How many images had to be there, and were.
     pub(super) images: usize,
-    /// How many files of containers had to be there, and were.
+    /// How many files of containers, snapshots and committed images were what they had to be.
     pub(super) files: usize,
+    /// How many snapshots had to be there, and were, or had not to be, and were not.
+    pub(super) snapshots: usize,
     /// How many images were mounted and compared, file by file.
     pub(super) trees: usize,
     /// How often the image of a container had to be loaded again.
@@ -112,6 +115,10 @@ impl Bench<'_> {
         let there = self.images(promised, seen)?;
         self.tree(&there, random, seen)?;
         self.containers(promised, seen)?;
+        self.snapshots(promised, seen)?;
+        for (image, files) in &promised.committed {
+            self.shows(&["mount", "--read-only", *image], files, seen)?;
+        }
         let archives = self.trees.keys().map(|image| story::archive(self.archives, image));
         let archives: Vec<String> = archives.map(|path| path.display().to_string()).collect();
         let mut load = vec!["load"];
@@ -169,25 +176,65 @@ impl Bench<'_> {
                 continue;
             }
             let image = story::image_of(container);
-            let mount = ["mount", *container, &target];
-            if promised.images.contains_key(image) {
-                self.works(&mount, seen)?;
-            } else if !self.ovlctl(&mount)?.status.success() {
-                seen.reloads += 1;
-                let archive = story::archive(self.archives, image);
-                self.works(&["load", &archive.to_string_lossy()], seen)?;
-                self.works(&mount, seen)?;
-            }
-            for (file, allowed) in files {
-                let found = fs::read(self.target().join(file));
-                match found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) {
-                    Ok(text) if allowed.contains(&text.as_str()) => seen.files += 1,
-                    Ok(text) => seen.faults.push(format!("{container}: {file} holds {text:?}")),
-                    Err(e) => seen.faults.push(format!("{container}: {file} is lost: {e}")),
+            if !promised.images.contains_key(image) {
+                if self.ovlctl(&["mount", *container, &target])?.status.success() {
+                    self.works(&["umount", container], seen)?;
+                } else {
+                    seen.reloads += 1;
+                    let archive = story::archive(self.archives, image);
+                    self.works(&["load", &archive.to_string_lossy()], seen)?;
                 }
             }
-            self.works(&["umount", container], seen)?;
+            self.shows(&["mount", *container], files, seen)?;
         }
+        Ok(())
+    }
+
+    /// Every snapshot that was promised is there, with its files, and none that was removed.
+    fn snapshots(&self, promised: &Promised, seen: &mut Seen) -> io::Result<()> {
+        let rows = self.listed("snapshots", seen)?;
+        let is_there = |name: &str| rows.iter().any(|row| row["name"] == *name);
+        for ((container, name), snapshot) in promised.snapshots.iter().filter(|(_, one)| one.synced) {
+            let full = format!("{container}@{name}");
+            if is_there(&full) {
+                seen.snapshots += 1;
+                self.shows(&["mount", &full], &snapshot.files, seen)?;
+            } else {
+                seen.faults.push(format!("the snapshot {full} is lost"));
+            }
+        }
+        for (container, name) in &promised.gone {
+            let full = format!("{container}@{name}");
+            if is_there(&full) {
+                seen.faults.push(format!("the snapshot {full} was removed, and is there"));
+            } else {
+                seen.snapshots += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// What these words mount has these files.
+    fn shows(&self, mount: &[&str], files: &Files, seen: &mut Seen) -> io::Result<()> {
+        let target = self.target();
+        let target = target.to_string_lossy();
+        if !self.works(&[mount, &[&*target]].concat(), seen)? {
+            return Ok(());
+        }
+        let what = mount.last().unwrap_or(&"");
+        for (file, allowed) in files {
+            let found = match fs::read(self.target().join(file)) {
+                Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+                Err(e) => return Err(e),
+            };
+            match found {
+                found if allowed.contains(&found.as_deref()) => seen.files += 1,
+                Some(text) => seen.faults.push(format!("{what}: {file} holds {text:?}")),
+                None => seen.faults.push(format!("{what}: {file} is lost")),
+            }
+        }
+        self.works(&["umount", &target], seen)?;
         Ok(())
     }
 

@@ -14,6 +14,7 @@ pub(super) struct Tally {
     kinds: BTreeMap<&'static str, (usize, usize)>,
     images: usize,
     files: usize,
+    snapshots: usize,
     reloads: usize,
     trees: usize,
     /// At how many points ovlctl threw something away.
@@ -30,6 +31,7 @@ impl Tally {
             kinds: BTreeMap::new(),
             images: 0,
             files: 0,
+            snapshots: 0,
             reloads: 0,
             trees: 0,
             recovered: 0,
@@ -42,6 +44,7 @@ impl Tally {
         *bad += usize::from(!seen.faults.is_empty());
         self.images += seen.images;
         self.files += seen.files;
+        self.snapshots += seen.snapshots;
         self.reloads += seen.reloads;
         self.trees += seen.trees;
         self.recovered += usize::from(seen.said.iter().any(|line| line.contains(RECOVERED)));
@@ -57,7 +60,7 @@ impl Tally {
             self.kinds.iter().map(|(kind, (all, bad))| format!("{kind} {all} ({bad} bad)")).collect();
         format!(
             "{filesystem}: {} bad of {points} points: {}\n    {} writes and {} flushes logged; found as promised: {} times an image, \
-             {} times a file of a container ({} after its image was loaded again); {} trees compared; something was thrown away at {} points; seed {}",
+             {} times a file that a container had ({} containers after their image was loaded again), {} times a snapshot; {} trees compared; something was thrown away at {} points; seed {}",
             self.bad(),
             kinds.join(", "),
             self.writes,
@@ -65,6 +68,7 @@ impl Tally {
             self.images,
             self.files,
             self.reloads,
+            self.snapshots,
             self.trees,
             self.recovered,
             self.seed,

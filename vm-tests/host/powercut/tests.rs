@@ -7,7 +7,8 @@ use super::disk::{FIRST, MARKS};
 use super::log::Log;
 use super::points::{Kept, Point, choose};
 use super::replay::Replay;
-use crate::story::{Promised, SECTOR, STEPS};
+use crate::story::promised::Promised;
+use crate::story::{SECTOR, STEPS};
 
 /// What the disk holds at each of these, a letter a sector, of a log that begins with `aa`, a flush, `bb` and a mark.
 pub(in crate::host) fn a_cut_keeps_what_was_flushed_and_some_of_the_rest() {
@@ -52,8 +53,37 @@ pub(in crate::host) fn what_was_promised_is_known_of_every_step() {
     let removed = after("rm gone:1");
     assert!(!removed.images.contains_key("gone:1"), "the step after it removes the last name: {removed:?}");
     let last = Promised::after(STEPS.len());
-    assert_eq!(last.images.keys().copied().collect::<Vec<_>>(), ["app:1", "app:2", "app:3", "tool:1"]);
-    assert_eq!(last.containers["a"]["etc/conf"], ["second"]);
+    assert_eq!(
+        last.images.keys().copied().collect::<Vec<_>>(),
+        ["app:1", "app:2", "app:3", "made:1", "tool:1"]
+    );
+    assert_eq!(last.containers.keys().copied().collect::<Vec<_>>(), ["c", "g"]);
+    assert_eq!(last.containers["c"]["new"], [Some("newer")]);
+    assert_eq!(last.committed["made:1"], last.snapshots[&("c", "s3")].files);
+}
+
+pub(in crate::host) fn what_snapshots_promise_is_known_of_every_step() {
+    let before = |step: &str| {
+        let nr = STEPS.iter().position(|other| other.name() == step).expect("it is a step");
+        [Promised::after(nr), Promised::after(nr + 1)]
+    };
+    let synced =
+        |promised: &Promised, name| promised.snapshots.get(&("a", name)).is_some_and(|one| one.synced);
+    let [begun, done] = before("snapshot a s1");
+    assert_eq!((synced(&begun, "s1"), synced(&done, "s1")), (false, true));
+    let [_, done] = before("snapshot --no-sync a s2");
+    assert!(!synced(&done, "s2"));
+    let [begun, done] = before("reset a s1");
+    assert!(synced(&begun, "s2"), "the branch before it has synced");
+    assert_eq!(begun.containers["a"]["lost"], [Some("lost"), None]);
+    assert_eq!(begun.containers["a"]["new"], [Some("newer"), Some("new")]);
+    assert_eq!(
+        (&done.containers["a"]["lost"], &done.containers["a"]["new"]),
+        (&vec![None], &vec![Some("new")])
+    );
+    let [begun, done] = before("rm a@s2");
+    assert!(!synced(&begun, "s2") && begun.gone.is_empty());
+    assert!(done.gone.contains(&("a", "s2")));
 }
 
 /// Entries: `aa`, flush, `bb` from the second sector on, mark 3, `f` that needs no flush, flush, discard of the fourth sector.
