@@ -20,6 +20,7 @@ const ALL_SUCCEED: usize = 300;
 
 const CONTAINERS: usize = 4;
 const NAMES: [&str; 6] = ["a:1", "b:1", "c:1", "d:1", "t:1", "t:2"];
+const SNAPSHOTS: [&str; 4] = ["1", "2", "3", "s"];
 const FILES: [&str; 6] = ["etc/motd", "etc/new", "deep", "f3", "f7", "link"];
 
 /// Numbers that a seed decides (SplitMix64).
@@ -77,6 +78,8 @@ struct Life {
     told: Told,
     /// What was written last to a file in each container.
     marks: BTreeMap<String, String>,
+    /// The same in each snapshot, as far as that is known.
+    frozen: BTreeMap<String, String>,
     /// How often each verb has done what it was to do.
     done: BTreeMap<&'static str, usize>,
 }
@@ -91,31 +94,36 @@ impl Life {
             scene.mkdir(&format!("root{nr}"));
         }
         let told = Told { seed, lines: Vec::new() };
-        Self { scene, chance: Chance(seed), told, marks: BTreeMap::new(), done: BTreeMap::new() }
+        let (marks, frozen) = (BTreeMap::new(), BTreeMap::new());
+        Self { scene, chance: Chance(seed), told, marks, frozen, done: BTreeMap::new() }
     }
 
-    /// Runs `ovlctl`, and returns whether it did it: there may be no such image, or it may be in use.
+    /// Runs `ovlctl`, and returns whether it did it.
     fn run(&mut self, verb: &'static str, rest: &str) -> bool {
+        self.said(verb, rest).is_some()
+    }
+
+    /// The same, with what it printed: there may be no such image, or it may be in use.
+    fn said(&mut self, verb: &'static str, rest: &str) -> Option<String> {
         self.told.lines.push(format!("{verb} {rest}"));
         let outcome = self.scene.run(&format!("{verb} {rest}"));
         match outcome.code {
             Some(0) => {
                 *self.done.entry(verb).or_default() += 1;
-                let _ = outcome.succeeds();
-                true
+                Some(outcome.succeeds().stdout)
             }
             // A single layer is not squashed.
             Some(code @ 2) if verb == "squash" => {
                 let _ = outcome.fails(code);
-                false
+                None
             }
             Some(code @ (3 | 4)) => {
                 let _ = outcome.fails(code);
-                false
+                None
             }
             _ => {
                 let _ = outcome.succeeds();
-                false
+                None
             }
         }
     }
@@ -128,7 +136,7 @@ impl Life {
         let how = self.chance.of(&["", "--all", "--containers", "--all --containers", "-n --all"]);
         let force = self.chance.of(&["", "", "-f "]);
         let new = self.chance.of(&NAMES[4..]);
-        match self.chance.below(23) {
+        match self.chance.below(31) {
             0..=3 => self.run("load", &archive),
             4..=6 => self.mount(&box_, &root, name),
             7..=10 => self.write(&box_, &root),
@@ -141,12 +149,85 @@ impl Life {
             18 => self.run("umount", &format!("--rm {box_}")),
             19..=20 => self.run("commit", &format!("{box_} {new}")),
             21 => self.run("squash", &format!("{name} {new}")),
+            22..=24 => self.snapshot(&box_),
+            25..=26 => self.reset(&box_),
+            27 => self.branch(&box_),
+            28 => self.look(&box_, &root),
+            29 => self.unname(&box_),
             _ => self.run("mount", &format!("--rm --name {box_} {name} {root}")),
         };
-        self.marks.retain(|name, _| {
-            let record = self.scene.store().join("containers").join(format!("{name}.json"));
-            record.exists()
-        });
+        let containers = self.scene.store().join("containers");
+        let is_there = |name: &str| containers.join(format!("{name}.json")).exists();
+        self.marks.retain(|name, _| is_there(name));
+        self.frozen.retain(|name, _| name.split_once('@').is_some_and(|(container, _)| is_there(container)));
+    }
+
+    /// Freezes a container that is not mounted.
+    fn snapshot(&mut self, name: &str) -> bool {
+        let which = self.chance.of(&["", "", "1", "2", "s"]);
+        let Some(made) = self.said("snapshot", &format!("{name} {which}")) else { return false };
+        self.remember(made.trim_end(), self.marks.get(name).cloned());
+        true
+    }
+
+    fn remember(&mut self, snapshot: &str, mark: Option<String>) {
+        match mark {
+            Some(mark) => drop(self.frozen.insert(snapshot.to_owned(), mark)),
+            None => drop(self.frozen.remove(snapshot)),
+        }
+    }
+
+    /// Takes a container back.
+    fn reset(&mut self, name: &str) -> bool {
+        let to = self.chance.of(&["", "--image", "1", "2", "s"]);
+        if !self.run("reset", &format!("{name} {to}")) {
+            return false;
+        }
+        match self.frozen.get(&format!("{name}@{to}")).cloned() {
+            Some(mark) => drop(self.marks.insert(name.to_owned(), mark)),
+            // What it stood on, or its image, may have one too.
+            None => drop(self.marks.remove(name)),
+        }
+        true
+    }
+
+    /// Makes another container that starts where this one is, or was.
+    fn branch(&mut self, name: &str) -> bool {
+        let new = format!("box{}", self.chance.below(CONTAINERS));
+        let from = self.chance.of(&["", "", "1", "2", "s"]);
+        let option = if from.is_empty() { String::new() } else { format!("--from {from}") };
+        if !self.run("branch", &format!("{name} {new} {option}")) {
+            return false;
+        }
+        let mark = match from {
+            "" => self.marks.get(name),
+            from => self.frozen.get(&format!("{name}@{from}")),
+        };
+        let mark = mark.cloned();
+        mark.map(|mark| self.marks.insert(new, mark));
+        true
+    }
+
+    /// Removes a snapshot; another container may have had it by that name too.
+    fn unname(&mut self, name: &str) -> bool {
+        let which = self.chance.of(&SNAPSHOTS);
+        let removed = self.run("rm", &format!("{name}@{which}"));
+        if removed {
+            self.frozen.retain(|snapshot, _| !snapshot.ends_with(&format!("@{which}")));
+        }
+        removed
+    }
+
+    /// Mounts a snapshot, which shows what was there then.
+    fn look(&mut self, name: &str, root: &str) -> bool {
+        let full = format!("{name}@{}", self.chance.of(&SNAPSHOTS));
+        let there = self.run("mount", &format!("{full} {root}"));
+        if there {
+            let mark = fs::read_to_string(self.scene.path(&format!("{root}/mark"))).ok();
+            let known = self.frozen.get(&full);
+            assert!(known.is_none() || known == mark.as_ref(), "{full} has {mark:?}, not {known:?}");
+        }
+        there
     }
 
     /// Mounts a container, or makes it; what was written in it is there.
@@ -219,7 +300,10 @@ fn each_keeps_the_store_whole_and_the_last_leaves_it_empty() {
         life.is_whole();
     }
     if operations >= ALL_SUCCEED {
-        let verbs = ["load", "mount", "write", "umount", "tag", "rm", "prune", "commit", "squash"];
+        let verbs = [
+            "load", "mount", "write", "umount", "tag", "rm", "prune", "commit", "squash", "snapshot",
+            "reset", "branch",
+        ];
         assert_eq!(verbs.map(|verb| (verb, life.done.contains_key(verb))), verbs.map(|verb| (verb, true)));
     }
     life.end();
