@@ -170,6 +170,7 @@ impl Cli {
         let files = crate::sys::raise_file_limit();
         crate::sys::outlive_size_limit();
         config.color().hold();
+        config.units().hold();
         let act = self.verb.act();
         act.configure(&config);
         let context = Context { root: config.root().to_owned(), config, files };

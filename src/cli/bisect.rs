@@ -12,7 +12,6 @@ use serde::Serialize;
 
 use super::act::{Act, Around};
 use super::fault::{self, Cause, Fault};
-use super::history::brief;
 use super::place::LookFault;
 use super::print::{self, Column, Listing};
 use super::task::{Asked, Bytes, NOT_TRIED, Task};
@@ -65,10 +64,10 @@ struct FoundRow {
 }
 
 const FOUND: &[Column<FoundRow>] = &[
-    Column("LAYER", |row| row.layer.to_string()),
-    Column("DIFF ID", |row| row.diff_id.short()),
-    Column("FAILS WITH", |row| row.outcome.clone()),
-    Column("CREATED BY", |row| row.created_by.as_deref().map_or_else(|| "-".to_owned(), brief)),
+    Column::Text("LAYER", |row| row.layer.to_string()),
+    Column::Text("DIFF ID", |row| row.diff_id.short()),
+    Column::Text("FAILS WITH", |row| row.outcome.clone()),
+    Column::Free("CREATED BY", |row| row.created_by.as_deref().map_or_else(|| "-".to_owned(), print::text)),
 ];
 
 impl Act for Bisect {

@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use super::act::{Act, Around};
 use super::fault::{self, Cause, Fault};
-use super::history::brief;
 use super::place::LookFault;
 use super::print::{self, Column, Listing};
 use super::{Context, inode, permit};
@@ -34,7 +33,7 @@ pub(super) struct Blame {
     /// An image or a container
     #[arg(value_name = "IMAGE|CONTAINER")]
     name: String,
-    /// Print instructions and ids in full
+    /// Print ids in full, and instructions on a terminal that is too narrow for them, too
     #[arg(long)]
     no_trunc: bool,
     #[command(flatten)]
@@ -76,11 +75,11 @@ struct Shown {
 }
 
 const WORDS: &[Column<WordRow>] = &[
-    Column("LAYER", |row| row.layer.map_or_else(|| "-".to_owned(), |nr| nr.to_string())),
-    Column("DIFF ID", |row| row.shown.id.clone()),
-    Column("ACTION", |row| row.action.to_owned()),
-    Column("WHAT", |row| row.shown.what.clone()),
-    Column("CREATED BY", |row| row.shown.instruction.clone()),
+    Column::Text("LAYER", |row| row.layer.map_or_else(|| "-".to_owned(), |nr| nr.to_string())),
+    Column::Text("DIFF ID", |row| row.shown.id.clone()),
+    Column::Text("ACTION", |row| row.action.to_owned()),
+    Column::Text("WHAT", |row| row.shown.what.clone()),
+    Column::Free("CREATED BY", |row| row.shown.instruction.clone()),
 ];
 
 /// An image, and a container over it where that was named.
@@ -104,7 +103,9 @@ impl Act for Blame {
             let path = print::name(self.path.as_os_str().as_encoded_bytes());
             Fault::new("trace", format!("{path} in '{}'", self.name), cause)
         })?;
-        print::rows(self.listing, WORDS, |row| row.shown.id.clone(), &rows)
+        let whole: Vec<Column<WordRow>> = WORDS.iter().map(Column::whole).collect();
+        let columns = if self.no_trunc { &whole } else { WORDS };
+        print::rows(self.listing, columns, |row| row.shown.id.clone(), &rows)
     }
 }
 
@@ -135,8 +136,7 @@ impl Blame {
         let step = subject.steps.iter().find(|step| step.layer.as_ref().map(|(nr, _)| *nr) == layer);
         let created_by = step.filter(|_| layer.is_some()).and_then(|step| step.created_by.clone());
         let instruction = match &created_by {
-            Some(text) if self.no_trunc => print::text(text),
-            Some(text) => brief(text),
+            Some(text) => print::text(text),
             None => subject.called(word.depth).unwrap_or_else(|| "-".to_owned()),
         };
         let id = |digest: Digest| if self.no_trunc { digest.to_string() } else { digest.short() };

@@ -105,9 +105,9 @@ impl Check {
 
     fn show(&self, report: &Report) -> Result<(), Fault> {
         let columns = [
-            Column("ABOUT", |finding: &Finding| format!("{} {}", finding.kind, short(&finding.id))),
-            Column("PATH", path),
-            Column("PROBLEM", |finding: &Finding| finding.problem.clone()),
+            Column::Text("ABOUT", |finding: &Finding| format!("{} {}", finding.kind, short(&finding.id))),
+            Column::Text("PATH", path),
+            Column::Text("PROBLEM", |finding: &Finding| finding.problem.clone()),
         ];
         print::rows(self.listing, &columns, |finding| finding.id.clone(), &report.findings)
     }

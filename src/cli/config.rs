@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::act::{Act, Around};
 use super::fault::Fault;
-use super::look::When;
+use super::look::{Times, Units, When};
 use super::print::{self, Column};
 use super::save::Compress;
 use super::{Cli, Context, Verb};
@@ -59,6 +59,8 @@ pub(super) struct Config {
     path: Valued<Option<PathBuf>>,
     root: Valued<PathBuf>,
     color: Valued<When>,
+    bytes: Valued<bool>,
+    time: Valued<Option<Times>>,
     settings: Settings,
 }
 
@@ -105,7 +107,17 @@ impl Config {
             (None, Some(Set { value, line })) => Valued(*value, in_file(path.as_deref(), *line)),
             (None, None) => Valued(When::Auto, Origin::Default),
         };
-        Ok(Self { path: Valued(path, from), root, color, settings })
+        let bytes = match (cli.looks.bytes, &settings.bytes) {
+            (true, _) => Valued(true, Origin::Argument("--bytes")),
+            (false, Some(Set { value, line })) => Valued(*value, in_file(path.as_deref(), *line)),
+            (false, None) => Valued(false, Origin::Default),
+        };
+        let time = match (cli.looks.time, &settings.time) {
+            (Some(typed), _) => Valued(Some(typed), Origin::Argument("--time")),
+            (None, Some(Set { value, line })) => Valued(Some(*value), in_file(path.as_deref(), *line)),
+            (None, None) => Valued(None, Origin::Default),
+        };
+        Ok(Self { path: Valued(path, from), root, color, bytes, time, settings })
     }
 
     /// Returns the store.
@@ -116,6 +128,11 @@ impl Config {
     /// Returns when there are colours.
     pub(super) fn color(&self) -> When {
         self.color.0
+    }
+
+    /// Returns how sizes and times are printed.
+    pub(super) fn units(&self) -> Units {
+        Units { bytes: self.bytes.0, time: self.time.0 }
     }
 
     /// Returns the limits that the file moves.
@@ -154,6 +171,9 @@ impl Config {
         let how = self.compress().unwrap_or(Compress::None).name();
         rows.push(Row::new("save.compress".to_owned(), json!(how), &from));
         rows.push(Row::new("output.color".to_owned(), json!(self.color().name()), &self.color.1));
+        rows.push(Row::new("output.bytes".to_owned(), json!(self.bytes.0), &self.bytes.1));
+        let time = self.time.0.unwrap_or_default().name();
+        rows.push(Row::new("output.time".to_owned(), json!(time), &self.time.1));
         rows
     }
 
@@ -211,14 +231,16 @@ struct Row {
 }
 
 const ROWS: &[Column<Row>] = &[
-    Column("KEY", |row| row.key.clone()),
-    Column("VALUE", |row| {
+    Column::Text("KEY", |row| row.key.clone()),
+    Column::Text("VALUE", |row| {
         let one = std::slice::from_ref(&row.value);
         let all = row.value.as_array().map_or(one, Vec::as_slice);
-        let texts: Vec<&str> = all.iter().filter_map(Value::as_str).collect();
+        let texts = all.iter().filter(|value| !value.is_null());
+        let texts: Vec<String> =
+            texts.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).collect();
         if texts.is_empty() { "-".to_owned() } else { texts.join(",") }
     }),
-    Column("FROM", |row| row.place.clone().unwrap_or_else(|| row.origin.to_owned())),
+    Column::Text("FROM", |row| row.place.clone().unwrap_or_else(|| row.origin.to_owned())),
 ];
 
 impl Row {

@@ -132,17 +132,13 @@ struct Row {
 }
 
 const COLUMNS: &[Column<Row>] = &[
-    Column("KIND", |row| row.kind.to_owned()),
-    Column("NAME", |row| row.name.clone()),
-    Column("SIZE", |row| size(row.size)),
-    Column("SHARED", |row| size(row.shared)),
-    Column("UNIQUE", |row| size(row.unique)),
-    Column("PRUNABLE", |row| size(row.prunable)),
+    Column::Text("KIND", |row| row.kind.to_owned()),
+    Column::Text("NAME", |row| row.name.clone()),
+    Column::Size("SIZE", |row| row.size),
+    Column::Size("SHARED", |row| row.shared),
+    Column::Size("UNIQUE", |row| row.unique),
+    Column::Size("PRUNABLE", |row| row.prunable),
 ];
-
-fn size(bytes: Option<u64>) -> String {
-    bytes.map_or_else(|| "-".to_owned(), print::size)
-}
 
 impl Act for Df {
     fn around(&self) -> Around {

@@ -220,14 +220,14 @@ struct Sum {
 }
 
 const SUMS: &[Column<Sum>] = &[
-    Column("PATH", |sum| match &sum.path {
+    Column::Text("PATH", |sum| match &sum.path {
         Some(path) => print::name(path.path().as_os_str().as_bytes()),
         None => "total".to_owned(),
     }),
-    Column("ADDED", |sum| sum.added.to_string()),
-    Column("CHANGED", |sum| sum.changed.to_string()),
-    Column("DELETED", |sum| sum.deleted.to_string()),
-    Column("SIZE", |sum| print::size(sum.size)),
+    Column::Text("ADDED", |sum| sum.added.to_string()),
+    Column::Text("CHANGED", |sum| sum.changed.to_string()),
+    Column::Text("DELETED", |sum| sum.deleted.to_string()),
+    Column::Size("SIZE", |sum| Some(sum.size)),
 ];
 
 fn sums(changes: &[Change]) -> Vec<Sum> {

@@ -38,12 +38,13 @@ struct ImageRow {
 }
 
 const IMAGES: &[Column<ImageRow>] = &[
-    Column("NAME", |row| row.name.clone().unwrap_or_else(|| "<none>".to_owned())),
-    Column("ID", |row| row.id.short()),
-    Column("PLATFORM", |row| row.platform.clone()),
-    Column("LAYERS", |row| row.layers.to_string()),
-    Column("SIZE", |row| print::size(row.size)),
-    Column("CREATED", |row| day(row.created.as_deref())),
+    Column::Text("NAME", |row| row.name.clone().unwrap_or_else(|| "<none>".to_owned())),
+    Column::Text("ID", |row| row.id.short()),
+    Column::Text("PLATFORM", |row| row.platform.clone()),
+    Column::Text("LAYERS", |row| row.layers.to_string()),
+    Column::Size("SIZE", |row| Some(row.size)),
+    // Configs may hold any text there.
+    Column::Time("CREATED", |row| row.created.as_ref()?.parse().ok()),
 ];
 
 impl Act for Images {
@@ -76,12 +77,6 @@ fn image_rows(image: &Image) -> Vec<ImageRow> {
     }
 }
 
-/// Returns the day of an RFC 3339 time; configs may hold any text there.
-fn day(time: Option<&str>) -> String {
-    let parsed = time.and_then(|time| time.parse::<jiff::Timestamp>().ok());
-    parsed.map_or_else(|| "-".to_owned(), |time| time.strftime("%Y-%m-%d").to_string())
-}
-
 /// List layers, and which images share them
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -109,12 +104,12 @@ struct LayerRow {
 }
 
 const LAYERS: &[Column<LayerRow>] = &[
-    Column("CHAIN ID", |row| row.chain_id.short()),
-    Column("DIFF ID", |row| row.diff_id.short()),
-    Column("PARENT", |row| row.parent.map_or_else(|| "-".to_owned(), |parent| parent.short())),
-    Column("ENTRIES", |row| row.entries.to_string()),
-    Column("SIZE", |row| print::size(row.size)),
-    Column("IMAGES", |row| if row.images.is_empty() { "-".to_owned() } else { row.images.join(",") }),
+    Column::Text("CHAIN ID", |row| row.chain_id.short()),
+    Column::Text("DIFF ID", |row| row.diff_id.short()),
+    Column::Text("PARENT", |row| row.parent.map_or_else(|| "-".to_owned(), |parent| parent.short())),
+    Column::Text("ENTRIES", |row| row.entries.to_string()),
+    Column::Size("SIZE", |row| Some(row.size)),
+    Column::Free("IMAGES", |row| if row.images.is_empty() { "-".to_owned() } else { row.images.join(",") }),
 ];
 
 impl Act for Layers {

@@ -1,11 +1,14 @@
-//! How output looks: when it has colours. They say nothing that is not written, too.
+//! How output looks: colours, units, times, and how wide it may be. Colours say nothing that is not written, too.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::sync::OnceLock;
 
 use anstream::{AutoStream, ColorChoice};
 use clap::builder::styling::{AnsiColor, Style};
 use clap::{Args, ValueEnum};
+
+use crate::sys::terminal;
 
 /// What all verbs take.
 #[derive(Debug, Args)]
@@ -14,6 +17,73 @@ pub(super) struct Looks {
     /// Use colours; `auto`: on a terminal that has them, unless NO_COLOR is set
     #[arg(long, global = true, value_name = "WHEN")]
     pub(super) color: Option<When>,
+    /// Print sizes in bytes
+    #[arg(long, global = true)]
+    pub(super) bytes: bool,
+    /// How tables have times: `relative`, as in "2 hours ago", by default
+    #[arg(long, global = true, value_name = "FORM")]
+    pub(super) time: Option<Times>,
+}
+
+/// How all output of this process looks, colours aside: those are clap's too, and held where that looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Units {
+    pub(super) bytes: bool,
+    pub(super) time: Option<Times>,
+}
+
+/// Set once, before anything is printed: what prints a cell knows no command line.
+static UNITS: OnceLock<Units> = OnceLock::new();
+
+impl Units {
+    /// Lets all output go by them.
+    pub(super) fn hold(self) {
+        UNITS.get_or_init(|| self);
+    }
+
+    fn held() -> Self {
+        UNITS.get().copied().unwrap_or_default()
+    }
+}
+
+/// Whether sizes are to be in bytes.
+pub(super) fn bytes() -> bool {
+    Units::held().bytes
+}
+
+/// Returns how times are to be, where somebody has said so.
+pub(super) fn time() -> Option<Times> {
+    Units::held().time
+}
+
+/// Returns how wide a line of standard output may be; `None` where that is no terminal, and what reads it wants all.
+pub(super) fn columns() -> Option<usize> {
+    let wide = terminal::columns()?;
+    let said = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    said.or(Some(wide)).filter(|columns| *columns > 0)
+}
+
+/// How a table has times.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Times {
+    #[default]
+    Relative,
+    Rfc3339,
+}
+
+impl Times {
+    /// Reads a name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::from_str(name, false).ok()
+    }
+
+    /// Returns its name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Relative => "relative",
+            Self::Rfc3339 => "rfc3339",
+        }
+    }
 }
 
 /// When there are colours.

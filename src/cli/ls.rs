@@ -11,7 +11,7 @@ use super::act::{Act, Around};
 use super::fault::{Cause, Fault};
 use super::place::{self, Place};
 use super::print::{self, Column, Listing};
-use super::{Context, inode, permit};
+use super::{Context, inode, look, permit};
 use crate::store::record::StoredPath;
 use crate::sys::caps::TO_LOOK;
 use crate::sys::dir::in_root::{Found, Last};
@@ -59,22 +59,30 @@ struct EntryRow {
     letters: String,
 }
 
-const SHORT: &[Column<EntryRow>] = &[Column("NAME", shown)];
+const SHORT: &[Column<EntryRow>] = &[Column::Text("NAME", shown)];
 
 const LONG: &[Column<EntryRow>] = &[
-    Column("MODE", |row| row.letters.clone()),
-    Column("OWNER", |row| format!("{}:{}", row.uid, row.gid)),
-    Column("SIZE", |row| match (row.size, row.device) {
-        (Some(size), _) => print::size(size),
+    Column::Text("MODE", |row| row.letters.clone()),
+    Column::Text("OWNER", |row| format!("{}:{}", row.uid, row.gid)),
+    Column::Text("SIZE", |row| match (row.size, row.device) {
+        (Some(size), _) => print::amount(size),
         (None, Some((major, minor))) => format!("{major}:{minor}"),
         (None, None) => "-".to_owned(),
     }),
-    Column("MODIFIED", |row| row.mtime.get(..16).unwrap_or(&row.mtime).replace('T', " ")),
-    Column("NAME", |row| match &row.target {
+    Column::Text("MODIFIED", |row| modified(&row.mtime)),
+    Column::Text("NAME", |row| match &row.target {
         Some(target) => format!("{} -> {}", shown(row), print::name(target.path().as_os_str().as_bytes())),
         None => shown(row),
     }),
 ];
+
+/// To the minute, as ls(1) has it, unless somebody has said how times are to be.
+fn modified(time: &str) -> String {
+    match (look::time(), time.parse()) {
+        (Some(form), Ok(time)) => print::moment(time, form),
+        (Some(_), Err(_)) | (None, _) => time.get(..16).unwrap_or(time).replace('T', " "),
+    }
+}
 
 fn shown(row: &EntryRow) -> String {
     print::name(row.name.path().as_os_str().as_bytes())

@@ -205,6 +205,19 @@ fn settings() -> Page {
              set to anything there are none, unless --color is typed. Help reads no settings.",
         )],
     );
+    key(
+        "output.bytes".to_owned(),
+        vec![roman(
+            "true: sizes are printed in bytes. By default false: as people read them, 1 KiB being 1024 bytes.",
+        )],
+    );
+    key(
+        "output.time".to_owned(),
+        vec![roman(
+            "relative or rfc3339: how tables have times. By default relative; `ovlctl ls -l` has the minute, as ls(1), unless \
+             one is set. JSON has always the same.",
+        )],
+    );
     section(
         &mut page,
         "EXAMPLES",

@@ -40,15 +40,15 @@ struct MountRow {
 }
 
 const MOUNTS: &[Column<MountRow>] = &[
-    Column("NAME", |row| row.name.clone().unwrap_or_else(|| "-".to_owned())),
-    Column("IMAGE", |row| row.image.clone()),
-    Column("LAYERS", |row| row.layers.to_string()),
-    Column("ACCESS", |row| match row.read_only {
+    Column::Text("NAME", |row| row.name.clone().unwrap_or_else(|| "-".to_owned())),
+    Column::Text("IMAGE", |row| row.image.clone()),
+    Column::Text("LAYERS", |row| row.layers.to_string()),
+    Column::Text("ACCESS", |row| match row.read_only {
         None => "-".to_owned(),
         Some(true) => "ro".to_owned(),
         Some(false) => "rw".to_owned(),
     }),
-    Column("TARGET", |row| row.target.clone().unwrap_or_else(|| "-".to_owned())),
+    Column::Text("TARGET", |row| row.target.clone().unwrap_or_else(|| "-".to_owned())),
 ];
 
 impl Act for Mounts {

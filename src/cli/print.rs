@@ -1,5 +1,8 @@
 //! Data on stdout: tables and JSON from the same rows. The only file that writes there.
 
+mod table;
+mod time;
+
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -13,7 +16,9 @@ use super::place::LookFault;
 
 use crate::layer::pack;
 
-pub(super) use crate::sys::filesystem::size;
+use crate::sys::filesystem;
+
+pub(super) use table::{Column, amount, moment};
 
 /// How a listing is printed.
 #[derive(Debug, Clone, Copy, Args)]
@@ -29,8 +34,10 @@ pub(super) struct Listing {
     pub(super) no_headings: bool,
 }
 
-/// A column of a table: its heading, and its cell in a row.
-pub(super) struct Column<R>(pub(super) &'static str, pub(super) fn(&R) -> String);
+/// Writes a size as a sentence has it.
+pub(super) fn size(bytes: u64) -> String {
+    if look::bytes() { format!("{bytes} B") } else { filesystem::size(bytes) }
+}
 
 /// Prints rows as `listing` says. `name` is what names a row, for `--quiet`.
 pub(super) fn rows<R: Serialize>(
@@ -50,15 +57,7 @@ pub(super) fn rows<R: Serialize>(
 
 /// Prints a table, with a line of headings or without.
 pub(super) fn table<R>(columns: &[Column<R>], headings: bool, rows: &[R]) -> Result<(), Fault> {
-    let mut table: Vec<Vec<String>> = Vec::new();
-    if headings {
-        table.push(columns.iter().map(|Column(heading, _)| (*heading).to_owned()).collect());
-    }
-    table.extend(rows.iter().map(|row| columns.iter().map(|Column(_, cell)| cell(row)).collect()));
-    let mut lines: Vec<String> = align(&table).iter().map(|line| shown(line)).collect();
-    if let Some(line) = lines.first_mut().filter(|_| headings) {
-        *line = look::on_stdout(Ink::Heading, line);
-    }
+    let lines = table::lines(columns, headings, rows);
     if lines.is_empty() { Ok(()) } else { line(&lines.join("\n")) }
 }
 
@@ -86,7 +85,7 @@ pub(super) fn lines(lines: &[String]) -> Result<(), Fault> {
 /// Prints tables below each other, each under its heading, with columns of one width.
 pub(super) fn sections(sections: &[(&str, Vec<Vec<String>>)]) -> Result<(), Fault> {
     let all: Vec<Vec<String>> = sections.iter().flat_map(|(_, rows)| rows.clone()).collect();
-    let mut aligned = align(&all).into_iter();
+    let mut aligned = table::align(&all, None, None).into_iter();
     for (heading, rows) in sections {
         line(&format!("\n{}", look::on_stdout(Ink::Heading, heading)))?;
         aligned.by_ref().take(rows.len()).try_for_each(|text| line(&text))?;
@@ -180,18 +179,6 @@ fn bytes(text: &[u8]) -> Result<(), Fault> {
     }
 }
 
-/// Pads cells so that columns stand below each other, two spaces apart; nothing trails the last.
-fn align(table: &[Vec<String>]) -> Vec<String> {
-    let columns = table.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |i: usize| table.iter().filter_map(|row| row.get(i)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..columns).map(|i| width(i).unwrap_or(0)).collect();
-    let aligned = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    table.iter().map(aligned).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,12 +199,5 @@ mod tests {
         let json = shown_json("{\n\"a\": \"\u{9b}\u{2066}é\u{7f}\"\n}");
         assert_eq!(json, "{\n\"a\": \"\\u009b\\u2066é\\u007f\"\n}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["a"], "\u{9b}\u{2066}é\u{7f}");
-    }
-
-    #[test]
-    fn columns_stand_below_each_other() {
-        let table = [["NAME", "SIZE"], ["node:20-slim", "1 B"], ["é", ""]];
-        let table: Vec<Vec<String>> = table.iter().map(|row| row.map(str::to_owned).to_vec()).collect();
-        assert_eq!(align(&table), ["NAME          SIZE", "node:20-slim  1 B", "é"]);
     }
 }

@@ -201,17 +201,11 @@ struct SnapshotRow {
 }
 
 const SNAPSHOTS: &[Column<SnapshotRow>] = &[
-    Column("SNAPSHOT", |row| row.name.clone().unwrap_or_else(|| "-".to_owned())),
-    Column("CREATED", |row| second(&row.created)),
-    Column("ON", |row| row.on.clone()),
-    Column("AT", |row| if row.at.is_empty() { "-".to_owned() } else { row.at.join(",") }),
+    Column::Text("SNAPSHOT", |row| row.name.clone().unwrap_or_else(|| "-".to_owned())),
+    Column::Time("CREATED", |row| row.created.parse().ok()),
+    Column::Text("ON", |row| row.on.clone()),
+    Column::Text("AT", |row| if row.at.is_empty() { "-".to_owned() } else { row.at.join(",") }),
 ];
-
-/// Returns a time to the second, as it stands in records (RFC 3339).
-fn second(time: &str) -> String {
-    let parsed = time.parse::<jiff::Timestamp>().ok();
-    parsed.map_or_else(|| "-".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string())
-}
 
 impl Act for Snapshots {
     fn around(&self) -> Around {

@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use super::act::{Act, Around};
 use super::fault::{Cause, Fault};
-use super::history::brief;
 use super::print::{self, Column};
 use super::{Context, permit};
 use crate::digest::Digest;
@@ -84,23 +83,23 @@ struct WastefulRow {
 }
 
 const LAYERS: &[Column<LayerRow>] = &[
-    Column("LAYER", |row| row.layer.to_string()),
-    Column("DIFF ID", |row| row.diff_id.short()),
-    Column("ADDS", |row| print::size(row.adds)),
-    Column("", |row| row.bar.clone()),
-    Column("HIDES", |row| size(row.hides)),
-    Column("WASTES", |row| size(row.wastes)),
-    Column("CREATED BY", |row| row.created_by.as_deref().map_or_else(|| "-".to_owned(), brief)),
+    Column::Text("LAYER", |row| row.layer.to_string()),
+    Column::Text("DIFF ID", |row| row.diff_id.short()),
+    Column::Size("ADDS", |row| Some(row.adds)),
+    Column::Text("", |row| row.bar.clone()),
+    Column::Size("HIDES", |row| some(row.hides)),
+    Column::Size("WASTES", |row| some(row.wastes)),
+    Column::Free("CREATED BY", |row| row.created_by.as_deref().map_or_else(|| "-".to_owned(), print::text)),
 ];
 
 const WASTEFUL: &[Column<WastefulRow>] = &[
-    Column("VERSIONS", |row| row.count.to_string()),
-    Column("SIZE", |row| print::size(row.size)),
-    Column("PATH", |row| print::name(row.path.path().as_os_str().as_encoded_bytes())),
+    Column::Text("VERSIONS", |row| row.count.to_string()),
+    Column::Size("SIZE", |row| Some(row.size)),
+    Column::Text("PATH", |row| print::name(row.path.path().as_os_str().as_encoded_bytes())),
 ];
 
-fn size(bytes: u64) -> String {
-    if bytes == 0 { "-".to_owned() } else { print::size(bytes) }
+fn some(bytes: u64) -> Option<u64> {
+    (bytes > 0).then_some(bytes)
 }
 
 impl Act for Tree {

@@ -3,12 +3,19 @@
 use std::io::{self, IsTerminal};
 
 use rustix::process::{Pid, getpgrp};
-use rustix::termios::{tcgetpgrp, tcsetpgrp};
+use rustix::termios::{tcgetpgrp, tcgetwinsize, tcsetpgrp};
 
 /// Whether this process talks with somebody: standard input and output are the terminal, and its group has it.
 #[must_use]
 pub fn is_ours() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal() && has_foreground()
+}
+
+/// Returns how many columns standard output has; `None` where it is no terminal, 0 where nobody knows.
+#[must_use]
+pub fn columns() -> Option<usize> {
+    let out = io::stdout();
+    out.is_terminal().then(|| tcgetwinsize(&out).map_or(0, |size| size.ws_col.into()))
 }
 
 /// Whether this process' group is the one that reads from the terminal on standard input.

@@ -60,6 +60,8 @@ fn each_setting_tells_where_it_comes_from() {
         mount.options         volatile,nodev  ovlctl.toml:6
         save.compress         none            default
         output.color          auto            default
+        output.bytes          false           default
+        output.time           relative        default
         ",
     );
     assert_eq!(

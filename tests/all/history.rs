@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::support::screen::on_screen;
 use crate::support::{Image, Scene, image, layer};
 
 /// Three steps, of which one left no layer, and a layer of which the config does not tell.
@@ -35,7 +36,7 @@ fn steps_are_listed_with_their_layers_the_last_one_first() {
     let expected: [&[&str]; 5] = [
         &["LAYER", "DIFF ID", "CREATED", "SIZE", "CREATED BY"],
         &["3", &ids[2], "-", "2 B"],
-        &["2", &ids[1], "-", "1 B", r"RUN \u{1b}[31mapt-get install everything tha…"],
+        &["2", &ids[1], "-", "1 B", r"RUN \u{1b}[31mapt-get install everything that there is in the world"],
         &["-", "-", &age, "0 B", "/bin/sh -c #(nop)", "CMD [\"bash\"]"],
         &["1", &ids[0], &age, "2.0 KiB", "ADD rootfs.tar /"],
     ];
@@ -43,7 +44,29 @@ fn steps_are_listed_with_their_layers_the_last_one_first() {
 }
 
 #[test]
-fn nothing_is_cut_where_that_is_asked_for() {
+fn instructions_are_cut_on_a_terminal_that_is_too_narrow() {
+    let scene = loaded();
+    let shown = |words: &str, columns: u16| {
+        let mut command = scene.command(&words.split_whitespace().collect::<Vec<_>>());
+        let (code, text) = on_screen(command.env_remove("COLUMNS"), columns);
+        assert_eq!(code, Some(0), "{text}");
+        text
+    };
+    let widest = |text: &str| text.lines().map(|line| line.chars().count()).max();
+    let said = shown("history web:1", 70);
+    assert!(said.contains("apt-get inst…\n") && widest(&said) == Some(70), "{said}");
+    let said = shown("history web:1", 1000);
+    assert!(said.contains("everything that there is in the world\n"), "{said}");
+    // A terminal that does not say how wide it is.
+    assert_eq!(shown("history web:1", 0), said);
+    assert_eq!(shown("history --no-trunc web:1", 70), shown("history --no-trunc web:1", 1000));
+    let mut command = scene.command(&["history", "web:1"]);
+    let (_, narrow) = on_screen(command.env("COLUMNS", "70"), 1000);
+    assert_eq!(narrow, shown("history web:1", 70), "who says COLUMNS knows better");
+}
+
+#[test]
+fn ids_are_in_full_where_that_is_asked_for() {
     let scene = loaded();
     let said = scene.run("history --no-trunc --no-headings web:1").succeeds().stdout;
     assert!(said.contains("everything that there is in the world"), "{said}");

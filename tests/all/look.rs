@@ -1,4 +1,4 @@
-//! How output looks: colours.
+//! How output looks: colours, sizes, times.
 
 use std::process::Command;
 
@@ -104,6 +104,76 @@ fn who_reads_archives_for_mount_has_the_same_colours() {
     let said = scene.run("--color=always mount bad.tar root").fails(6).stderr;
     assert!(said.starts_with("\x1b[1m\x1b[31movlctl:\x1b[0m cannot mount"), "{said:?}");
     assert!(!scene.run("mount bad.tar root").fails(6).stderr.contains('\x1b'));
+}
+
+/// An image of 2000 bytes, made five hundred days ago, and one that tells no time.
+fn dated() -> Scene {
+    let scene = Scene::new();
+    let made = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(500 * 24);
+    let made = made.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let file = layer().file("a", &"a".repeat(2000)).mtime(1_000_000_000);
+    scene.save("web.tar", &image("web:1").layer(&file).config("created", json!(made)));
+    scene.save("no.tar", &image("no:1").layer(&file).config("created", json!("\u{1b}[31m")));
+    scene.run("load web.tar no.tar").succeeds();
+    scene
+}
+
+/// What a column of a table has in its lines, headings left out.
+fn column(scene: &Scene, words: &str, heading: &str) -> Vec<String> {
+    let said = scene.run(words).succeeds().stdout;
+    let (headings, rows) = said.split_once('\n').expect("a table");
+    let from = headings.find(heading).unwrap_or_else(|| panic!("no {heading} in {said}"));
+    let cell = |row: &str| row[from..].split("  ").next().unwrap_or_default().to_owned();
+    rows.lines().map(cell).collect()
+}
+
+#[test]
+fn sizes_are_for_people_or_in_bytes() {
+    let scene = dated();
+    for (words, heading, people, bytes) in [
+        ("images", "SIZE", "2.0 KiB", "2000"),
+        ("layers", "SIZE", "2.0 KiB", "2000"),
+        ("history web:1", "SIZE", "2.0 KiB", "2000"),
+        ("ls -l web:1", "SIZE", "2.0 KiB", "2000"),
+        ("df --layers", "UNIQUE", "0 B", "0"),
+        ("tree web:1", "ADDS", "2.0 KiB", "2000"),
+    ] {
+        assert_eq!(column(&scene, words, heading)[0], people, "{words}");
+        assert_eq!(column(&scene, &format!("{words} --bytes"), heading)[0], bytes, "{words}");
+    }
+    scene.write("ovlctl.toml", b"output.bytes = true");
+    assert_eq!(column(&scene, "--config ovlctl.toml images", "SIZE"), ["2000", "2000"]);
+    // In a sentence a number has its unit.
+    let said = scene.run("rm no:1 web:1 --bytes").succeeds();
+    assert!(said.stderr.contains("2000 B") && !said.stderr.contains("KiB"), "{}", said.stderr);
+}
+
+#[test]
+fn times_are_relative_or_rfc_3339() {
+    let scene = dated();
+    let made = scene.run("inspect web:1").succeeds().json()[0]["Created"].as_str().expect("text").to_owned();
+    assert_eq!(column(&scene, "images", "CREATED"), ["-", "16 months ago"]);
+    assert_eq!(column(&scene, "images --time rfc3339", "CREATED"), ["-", made.as_str()]);
+    scene.write("ovlctl.toml", b"output.time = 'rfc3339'");
+    let configured = |words: &str| column(&scene, &format!("--config ovlctl.toml {words}"), "CREATED");
+    assert_eq!(configured("images"), ["-", made.as_str()]);
+    assert_eq!(configured("images --time relative"), ["-", "16 months ago"]);
+    // A file's time is one to compare with others, unless somebody says so.
+    let modified = |words: &str| column(&scene, &format!("ls -l web:1 {words}"), "MODIFIED")[0].clone();
+    assert_eq!(modified(""), "2001-09-09 01:46");
+    assert_eq!(modified("--time rfc3339"), "2001-09-09T01:46:40Z");
+    let years = (jiff::Timestamp::now().as_second() - 1_000_000_000) / 3600 / 24 / 365;
+    assert_eq!(modified("--time relative"), format!("{years} years ago"));
+}
+
+#[test]
+fn how_it_looks_changes_no_json() {
+    let scene = dated();
+    for words in ["images", "df", "history web:1", "ls -l web:1", "tree web:1"] {
+        let plain = scene.run(&format!("{words} --json")).succeeds().stdout;
+        let said = scene.run(&format!("{words} --json --bytes --time=rfc3339 --color=always")).succeeds();
+        let _ = said.stdout_is(plain.trim_end());
+    }
 }
 
 /// Leaves out what makes colours: ESC, `[`, numbers, `m`.

@@ -21,10 +21,10 @@ fn what_is_named_is_listed() {
     assert_eq!(rows.as_array().unwrap().len(), 2);
     scene.run("snapshots -q").succeeds().stdout_is("box@one\nbox@two");
     scene.run("snapshots -q new").succeeds().stdout_is("box@one");
-    let said = scene.run("snapshots --no-headings").succeeds();
+    let said = scene.run("snapshots --no-headings --time rfc3339").succeeds();
     let words: Vec<Vec<&str>> = said.lines().iter().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!((words[0][0], words[0][3], words[0][4]), ("box@one", "web:1", "new"));
-    assert_eq!((words[1][0], words[1][3], words[1][4]), ("box@two", "box@one", "box"));
+    assert_eq!((words[0][0], words[0][2], words[0][3]), ("box@one", "web:1", "new"));
+    assert_eq!((words[1][0], words[1][2], words[1][3]), ("box@two", "box@one", "box"));
     let mounts = scene.run("mounts --json").succeeds().json();
     assert_eq!((&mounts[0]["name"], &mounts[0]["layers"]), (&json!("box"), &json!(4)));
     assert_eq!((&mounts[1]["name"], &mounts[1]["layers"]), (&json!("new"), &json!(3)));

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::cli::look::When;
+use crate::cli::look::{Times, When};
 use crate::cli::save::Compress;
 use crate::limits::{Limit, Moved};
 use crate::mount::options::Options;
@@ -25,6 +25,10 @@ pub(in crate::cli) struct Settings {
     pub(in crate::cli) compress: Option<Set<Compress>>,
     /// When there are colours.
     pub(in crate::cli) color: Option<Set<When>>,
+    /// Whether sizes are in bytes.
+    pub(in crate::cli) bytes: Option<Set<bool>>,
+    /// How tables have times.
+    pub(in crate::cli) time: Option<Set<Times>>,
 }
 
 /// A value, and the line that sets it.
@@ -88,13 +92,15 @@ const A_WAY: &str = "\"zstd\", \"gzip\" or \"none\"";
 /// When there may be colours.
 const A_TIME: &str = "\"auto\", \"always\" or \"never\"";
 
+/// How there may be times.
+const A_FORM: &str = "\"relative\" or \"rfc3339\"";
+
 /// All keys there are.
 pub(super) fn keys() -> impl Iterator<Item = String> {
     let limits = Limit::ALL.iter().map(|limit| limit_key(*limit));
-    ["root".to_owned()]
-        .into_iter()
-        .chain(limits)
-        .chain(["mount.options", "save.compress", "output.color"].map(str::to_owned))
+    ["root".to_owned()].into_iter().chain(limits).chain(
+        ["mount.options", "save.compress", "output.color", "output.bytes", "output.time"].map(str::to_owned),
+    )
 }
 
 /// Returns the key of a limit.
@@ -170,6 +176,14 @@ fn set(settings: &mut Settings, line: usize, key: &str, value: &DeValue<'_>) -> 
             let when = value.as_str().and_then(When::named);
             settings.color = Some(Set { value: when.ok_or_else(|| wrong(A_TIME))?, line });
         }
+        "output.bytes" => {
+            let bytes = value.as_bool().ok_or_else(|| wrong("true or false"))?;
+            settings.bytes = Some(Set { value: bytes, line });
+        }
+        "output.time" => {
+            let form = value.as_str().and_then(Times::named);
+            settings.time = Some(Set { value: form.ok_or_else(|| wrong(A_FORM))?, line });
+        }
         _ => return Err(Error::Key { line, key: key.to_owned(), near: near(key) }),
     }
     Ok(())
@@ -207,7 +221,7 @@ mod tests {
     fn each_key_is_taken_with_its_line() {
         let text = "root = '/srv/store' # here\n\n[limits]\nentries = 4_000_000\nratio = \"none\"\nmemory='1G'\n\
                     [mount]\noptions = ['volatile', \"xino=on,nodev\"]\n\
-                    [save]\ncompress = 'gzip'\n[output]\ncolor = 'never'\n";
+                    [save]\ncompress = 'gzip'\n[output]\ncolor = 'never'\nbytes = true\ntime = 'rfc3339'\n";
         let limit = |limit, most, line| Set { value: Moved(limit, most), line };
         assert_eq!(
             parse(text).unwrap(),
@@ -221,6 +235,8 @@ mod tests {
                 options: Some(Set { value: vec!["volatile".into(), "xino=on,nodev".into()], line: 8 }),
                 compress: Some(Set { value: Compress::Gzip, line: 10 }),
                 color: Some(Set { value: When::Never, line: 12 }),
+                bytes: Some(Set { value: true, line: 13 }),
+                time: Some(Set { value: Times::Rfc3339, line: 14 }),
             }
         );
         assert_eq!(parse("mount.options = 'ro'").unwrap().options.unwrap().value, ["ro"]);
@@ -250,6 +266,8 @@ mod tests {
             ),
             ("save.compress = 'xz'", "line 1: 'save.compress' is to be \"zstd\", \"gzip\" or \"none\""),
             ("output.color = true", "line 1: 'output.color' is to be \"auto\", \"always\" or \"never\""),
+            ("output.bytes = 1", "line 1: 'output.bytes' is to be true or false"),
+            ("output.time = 'iso'", "line 1: 'output.time' is to be \"relative\" or \"rfc3339\""),
             ("root = '/a'\nroot = '/b'", "line 2: duplicate key"),
             ("root = /srv", "line 1: string values must be quoted, expected literal string"),
         ] {

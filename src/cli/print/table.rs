@@ -1,0 +1,173 @@
+//! Tables: cells become lines, with columns below each other. Where that is a terminal, lines are as wide as it is.
+
+use jiff::Timestamp;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::super::look::{self, Ink};
+use super::shown;
+use super::time::age;
+use crate::sys::filesystem;
+
+/// A column of a table: its heading, and what of a row stands there.
+#[derive(Debug)]
+pub(in crate::cli) enum Column<R> {
+    /// A name, a number, a word.
+    Text(&'static str, fn(&R) -> String),
+    /// What may be cut where a terminal is too narrow; one column of a table at most.
+    Free(&'static str, fn(&R) -> String),
+    /// Bytes; `None` where nobody knows how many.
+    Size(&'static str, fn(&R) -> Option<u64>),
+    /// A moment; `None` where nobody knows which.
+    Time(&'static str, fn(&R) -> Option<Timestamp>),
+}
+
+/// What stands for what is not known.
+const UNKNOWN: &str = "-";
+
+impl<R> Column<R> {
+    /// Returns the same column, never cut.
+    pub(in crate::cli) fn whole(&self) -> Self {
+        match *self {
+            Self::Text(heading, cell) | Self::Free(heading, cell) => Self::Text(heading, cell),
+            Self::Size(heading, bytes) => Self::Size(heading, bytes),
+            Self::Time(heading, time) => Self::Time(heading, time),
+        }
+    }
+
+    fn heading(&self) -> &'static str {
+        match self {
+            Self::Text(heading, _)
+            | Self::Free(heading, _)
+            | Self::Size(heading, _)
+            | Self::Time(heading, _) => heading,
+        }
+    }
+
+    fn cell(&self, row: &R) -> String {
+        match self {
+            Self::Text(_, cell) | Self::Free(_, cell) => shown(&cell(row)),
+            Self::Size(_, bytes) => bytes(row).map_or_else(|| UNKNOWN.to_owned(), amount),
+            Self::Time(_, time) => time(row)
+                .map_or_else(|| UNKNOWN.to_owned(), |time| moment(time, look::time().unwrap_or_default())),
+        }
+    }
+}
+
+/// Returns a size as a cell has it: for people, or for programs that count.
+pub(in crate::cli) fn amount(bytes: u64) -> String {
+    if look::bytes() { bytes.to_string() } else { filesystem::size(bytes) }
+}
+
+/// Returns a moment as a cell has it.
+pub(in crate::cli) fn moment(time: Timestamp, how: look::Times) -> String {
+    match how {
+        look::Times::Relative => age(Timestamp::now().as_second() - time.as_second()),
+        look::Times::Rfc3339 => time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    }
+}
+
+/// Makes lines of rows; the first has the headings, where they are wanted.
+pub(super) fn lines<R>(columns: &[Column<R>], headings: bool, rows: &[R]) -> Vec<String> {
+    let mut table: Vec<Vec<String>> = Vec::new();
+    if headings {
+        table.push(columns.iter().map(|column| column.heading().to_owned()).collect());
+    }
+    table.extend(rows.iter().map(|row| columns.iter().map(|column| column.cell(row)).collect()));
+    let free = columns.iter().position(|column| matches!(column, Column::Free(..)));
+    let mut lines = align(&table, free, look::columns());
+    if let Some(line) = lines.first_mut().filter(|_| headings) {
+        *line = look::on_stdout(Ink::Heading, line);
+    }
+    lines
+}
+
+/// What stands between columns.
+const GAP: &str = "  ";
+
+/// A column is never cut to less: so much tells what it is about, and what is wider than the terminal goes on in its next line.
+const LEAST: usize = 16;
+
+/// Pads cells so that columns stand below each other; nothing trails the last. The column `free` is cut so that lines have
+/// `most` columns of a terminal.
+pub(super) fn align(table: &[Vec<String>], free: Option<usize>, most: Option<usize>) -> Vec<String> {
+    let columns = table.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |i: usize| table.iter().filter_map(|row| row.get(i)).map(|cell| cell.width()).max();
+    let mut widths: Vec<usize> = (0..columns).map(|i| width(i).unwrap_or(0)).collect();
+    if let (Some(free), Some(most)) = (free.filter(|free| *free < columns), most) {
+        let others: usize = widths.iter().sum::<usize>() - widths[free] + GAP.len() * (columns - 1);
+        widths[free] = widths[free].min(most.saturating_sub(others).max(LEAST));
+    }
+    let cell = |(cell, width): (&String, &usize)| {
+        let cell = cut(cell, *width);
+        let padding = " ".repeat(width.saturating_sub(cell.width()));
+        cell + &padding
+    };
+    let aligned = |row: &Vec<String>| {
+        let cells: Vec<String> = row.iter().zip(&widths).map(cell).collect();
+        cells.join(GAP).trim_end().to_owned()
+    };
+    table.iter().map(aligned).collect()
+}
+
+/// Returns as much of a text as fits, and `…` where that is not all.
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut room = width.saturating_sub(1);
+    let fits = |c: &char| {
+        let wide = c.width().unwrap_or(0);
+        let fits = wide <= room;
+        room = room.saturating_sub(wide);
+        fits
+    };
+    text.chars().take_while(fits).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table<const N: usize>(rows: &[[&str; N]]) -> Vec<Vec<String>> {
+        rows.iter().map(|row| row.map(str::to_owned).to_vec()).collect()
+    }
+
+    #[test]
+    fn columns_stand_below_each_other() {
+        let rows = table(&[["NAME", "SIZE"], ["node:20-slim", "1 B"], ["é", ""]]);
+        assert_eq!(align(&rows, None, None), ["NAME          SIZE", "node:20-slim  1 B", "é"]);
+        // Wide characters take two columns, what is put over others none.
+        let rows = table(&[["NAME", "SIZE"], ["漢字", "1"], ["e\u{301}", "2"]]);
+        assert_eq!(align(&rows, None, None), ["NAME  SIZE", "漢字  1", "e\u{301}     2"]);
+    }
+
+    #[test]
+    fn only_what_is_free_is_cut_to_a_terminal() {
+        let rows = table(&[["NAME", "CREATED BY", "AT"], ["web", "RUN apt-get install everything", "1"]]);
+        let free = Some(1);
+        assert_eq!(
+            align(&rows, free, Some(30)),
+            ["NAME  CREATED BY            AT", "web   RUN apt-get install…  1"]
+        );
+        for most in [None, Some(40), Some(1000)] {
+            assert_eq!(align(&rows, free, most)[1], "web   RUN apt-get install everything  1", "{most:?}");
+        }
+        assert_eq!(align(&rows, None, Some(10)), align(&rows, None, None));
+        // So narrow that nothing could be read.
+        assert_eq!(align(&rows, free, Some(3))[1], "web   RUN apt-get ins…  1");
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        for (text, width, all) in [
+            ("abc", 3, "abc"),
+            ("abcd", 3, "ab…"),
+            ("漢字", 4, "漢字"),
+            ("漢字漢", 4, "漢…"),
+            ("漢字漢", 5, "漢字…"),
+            ("e\u{301}e\u{301}e\u{301}", 2, "e\u{301}…"),
+        ] {
+            assert_eq!(cut(text, width), all, "{text} {width}");
+        }
+    }
+}
