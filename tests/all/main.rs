@@ -87,6 +87,7 @@ mod privileges; // what each verb needs, and says where it lacks it
 mod probe; // what this kernel and a filesystem can do
 
 // What is promised.
+mod guide; // docs/, as it is typed
 mod security; // SECURITY.md names tests that there are
 
 /// A file that is not named above would not be compiled, and its tests would pass unseen.

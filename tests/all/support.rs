@@ -11,6 +11,7 @@ pub(crate) mod image;
 pub(crate) mod kinds;
 pub(crate) mod needs;
 pub(crate) mod outcome;
+pub(crate) mod page;
 pub(crate) mod scene;
 pub(crate) mod screen;
 pub(crate) mod tarball;
