@@ -81,7 +81,8 @@ mod diff; // what a container has changed, to the last attribute
 mod completion; // what shells offer, and manual pages
 mod config; // where settings come from, and who may write them
 mod errors; // messages word for word, and exit codes
-mod look; // colours
+mod look; // colours, sizes, times
+mod json; // what docs/json.md says, field by field
 mod inspect; // the JSON that scripts written for docker read
 mod privileges; // what each verb needs, and says where it lacks it
 mod probe; // what this kernel and a filesystem can do
