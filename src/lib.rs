@@ -4,6 +4,7 @@
 
 pub mod digest;
 pub mod limits;
+pub mod progress;
 pub mod sys;
 pub mod tarfile;
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::bound::Bound;
 use super::decode::{Damaged, Decoder, Expected};
 use crate::digest::Digest;
+use crate::progress::Counter;
 
 /// A run of bytes of an open file.
 #[derive(Debug, Clone)]
@@ -29,6 +30,7 @@ pub struct Blob {
     expected: Expected,
     diff_id: Option<Digest>,
     bound: Bound,
+    counter: Option<Arc<Counter>>,
 }
 
 impl Extent {
@@ -48,7 +50,7 @@ impl Extent {
 impl Blob {
     /// Takes the bytes of `extent`, to be checked against `expected`.
     pub(super) fn new(extent: Extent, expected: Expected) -> Self {
-        Self { extent, read: 0, expected, diff_id: None, bound: Bound::none() }
+        Self { extent, read: 0, expected, diff_id: None, bound: Bound::none(), counter: None }
     }
 
     /// Takes all of `file`, of which nothing is expected.
@@ -82,6 +84,13 @@ impl Blob {
         self
     }
 
+    /// Counts what is read.
+    #[must_use]
+    pub fn counted(mut self, counter: Arc<Counter>) -> Self {
+        self.counter = Some(counter);
+        self
+    }
+
     /// Returns how many bytes are stored.
     #[must_use]
     pub fn stored(&self) -> u64 {
@@ -102,6 +111,7 @@ impl Read for Blob {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason));
         }
         self.read += n as u64;
+        self.counter.as_ref().map_or(Ok(()), |counter| counter.add(n as u64))?;
         Ok(n)
     }
 }

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::act::{Act, Around, Before};
 use super::config::Config;
+use super::fault::watch::Showing;
 use super::fault::{self, Cause, Fault};
 use super::limit::Moves;
 use super::print::{self, Column, Listing};
@@ -16,6 +17,7 @@ use super::{Context, load, permit, waiting};
 use crate::digest::Digest;
 use crate::layer::Options;
 use crate::mount;
+use crate::progress::Progress;
 use crate::store::check::{Finding, Remedy, Report};
 use crate::store::images::Image;
 use crate::store::{Change, Error, Store};
@@ -52,6 +54,8 @@ pub(super) struct Check {
     moved: Moves,
     #[command(flatten)]
     listing: Listing,
+    #[command(flatten)]
+    showing: Showing,
 }
 
 impl Act for Check {
@@ -78,11 +82,10 @@ impl Act for Check {
         // Containers may have their changes elsewhere, which was looked at. A repair must know what is mounted, too.
         let _confined = (self.deep && !self.repair).then(|| load::confine(&store, &[]));
         let mut proved = BTreeSet::new();
-        for stack in if self.deep { self.stacks(&store)? } else { Vec::new() } {
-            // A change for each: whoever wants to be alone, say to prune, need not wait for all.
-            let change = store.change(Share::Shared, &mut waiting()).map_err(failed)?;
-            let mut keep = |finding| report.findings.push(finding);
-            change.prove(&stack, &mut proved, &mut keep).map_err(failed)?;
+        if self.deep {
+            let stacks = self.stacks(&store)?;
+            let prove = |progress: &Progress| self.prove(&store, &stacks, progress, &mut report, &mut proved);
+            self.showing.during(self.listing.quiet, prove).map_err(|e| Fault::new("check", &root, e))?;
         }
         if !report.findings.is_empty() || self.listing.json {
             self.show(&report)?;
@@ -101,6 +104,29 @@ impl Check {
     /// Whether this process becomes one that can start no other.
     fn confines(&self) -> bool {
         self.deep || self.repair
+    }
+
+    fn prove(
+        &self,
+        store: &Store,
+        stacks: &[Vec<Digest>],
+        progress: &Progress,
+        report: &mut Report,
+        proved: &mut BTreeSet<Digest>,
+    ) -> Result<(), Cause> {
+        if self.showing.is_wanted(self.listing.quiet) {
+            let layers: BTreeSet<&Digest> = stacks.iter().flatten().collect();
+            // What is wrong with a recipe is told when its turn comes.
+            let size = |layer: &Digest| store.tar_size(layer).ok().and_then(Result::ok).unwrap_or(0);
+            progress.begin(layers.into_iter().map(|layer| (*layer, size(layer), false)));
+        }
+        for stack in stacks.iter().take_while(|_| !progress.is_cancelled()) {
+            // A change for each: whoever wants to be alone, say to prune, need not wait for all.
+            let change = store.change(Share::Shared, &mut waiting())?;
+            let mut keep = |finding| report.findings.push(finding);
+            change.prove(stack, proved, progress, &mut keep)?;
+        }
+        Ok(())
     }
 
     fn show(&self, report: &Report) -> Result<(), Fault> {

@@ -3,9 +3,10 @@
 mod exit;
 mod hint;
 mod progress;
+pub(super) mod watch;
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -15,9 +16,10 @@ use super::place::LookFault;
 use super::{config, loader, print};
 use crate::sys::caps::Need;
 use crate::sys::chain;
+use crate::sys::interrupt::Ending;
 use crate::{archive, mount, store};
 
-use exit::{of_archive, of_config, of_store};
+use exit::{Exit, of_archive, of_config, of_store};
 use hint::{
     of_archive as archive_hint, of_config as config_hint, of_container as container_hint,
     of_store as store_hint,
@@ -28,26 +30,6 @@ pub(super) use progress::Progress;
 pub(super) const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such image, container or mount, 4 in use,
             5 this kernel or filesystem cannot, 6 damaged or hostile data";
-
-/// What the exit code says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Exit {
-    Failed = 1,
-    Usage = 2,
-    NotFound = 3,
-    InUse = 4,
-    Cannot = 5,
-    Damaged = 6,
-}
-
-impl Exit {
-    /// Reads the code that another process told.
-    fn of(code: u8) -> Self {
-        let all = [Self::Usage, Self::NotFound, Self::InUse, Self::Cannot, Self::Damaged];
-        all.into_iter().find(|exit| *exit as u8 == code).unwrap_or(Self::Failed)
-    }
-}
 
 /// A verb that failed: what it was to do, to what, and why it could not.
 #[derive(Debug)]
@@ -83,6 +65,8 @@ pub(super) enum Cause {
     Lacking(String),
     /// What this process became ended so, and has said why itself.
     Ended(u8),
+    /// A signal asked for the end, and what was half done is undone.
+    Interrupted(Ending),
     /// What was to be told could not be written.
     Output(io::Error),
     /// The configuration file is none.
@@ -188,6 +172,10 @@ impl Fault {
         if let Cause::Ended(code) = self.cause {
             return code;
         }
+        if let Cause::Interrupted(ending) = self.cause {
+            ending.end_by();
+            return ending.exit_code();
+        }
         self.tell();
         self.others.iter().for_each(Self::tell);
         self.cause.exit() as u8
@@ -243,6 +231,7 @@ impl Cause {
             Self::Unsound(1) => "1 problem, listed above".to_owned(),
             Self::Unsound(count) => format!("{count} problems, listed above"),
             Self::Ended(code) => format!("exit code {code}"),
+            Self::Interrupted(_) => "interrupted".to_owned(),
             Self::Output(error) => chain(error),
             Self::Config(error) => chain(error),
             Self::Loader(error) => chain(error),
@@ -276,6 +265,7 @@ impl Cause {
             | Self::Look(_)
             | Self::Ended(_)
             | Self::NotLoaded(_)
+            | Self::Interrupted(_)
             | Self::Output(_)
             | Self::Loader(_) => Exit::Failed,
             Self::Told(told) => Exit::of(told.exit),
@@ -312,6 +302,7 @@ impl Cause {
             Self::Usage(_) => Some("ovlctl --help".to_owned()),
             Self::Told(told) => told.hint.clone(),
             Self::Output(_)
+            | Self::Interrupted(_)
             | Self::Ended(_)
             | Self::Unclear(_)
             | Self::Unsound(_)
@@ -330,6 +321,11 @@ impl Cause {
 pub(super) fn named(typed: &Path) -> String {
     let is_path = typed.exists() || typed.components().count() > 1 || typed.starts_with(".");
     if is_path { typed.display().to_string() } else { format!("'{}'", typed.display()) }
+}
+
+/// Whether somebody reads along.
+pub(super) fn is_terminal() -> bool {
+    io::stderr().is_terminal()
 }
 
 /// Warns of what was not done as asked.

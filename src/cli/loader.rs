@@ -15,12 +15,14 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::act::{Act, Around};
-use super::fault::{Cause, Fault, Told};
+use super::fault::watch::{Watcher, watched};
+use super::fault::{self, Cause, Fault, Told};
 use super::load::{self, Pick};
 use super::{Context, look, print, waiting};
 use crate::archive::{self, Archive, name};
 use crate::digest::Digest;
 use crate::mount;
+use crate::progress::Progress;
 use crate::store::Store;
 use crate::sys::background;
 use crate::sys::caps::TO_READ;
@@ -30,8 +32,8 @@ use crate::sys::lock::Share;
 /// What the process is called.
 const NAME: &str = "ovlctl-loader";
 
-/// Longer than any report: an error may list all that an archive holds, whose documents have 4 MiB each.
-const LONGEST: u64 = 16 << 20;
+/// Longer than any line of a report: an error may list all that an archive holds, whose documents have 4 MiB each.
+const LONGEST: usize = 16 << 20;
 
 /// More names than anyone gives to an image; of the others it is not told.
 const MOST_NAMES: usize = 1000;
@@ -42,6 +44,9 @@ pub(super) struct Loader {
     /// Only tell which image it is
     #[arg(long)]
     look: bool,
+    /// Tell on the way how far it has got
+    #[arg(long)]
+    progress: bool,
     #[command(flatten)]
     pick: Pick,
     archive: PathBuf,
@@ -60,7 +65,13 @@ pub(super) enum Job {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 enum Report {
+    /// The layers, the base first: what is there, and how large the others are.
+    Layers(Vec<(Digest, u64, bool)>),
+    /// How many bytes of a layer are done, counted from 0, and whether that was all.
+    At(usize, u64, bool),
+    /// The last: it is loaded.
     Image(Found),
+    /// The last: it is not.
     Failed(Told),
 }
 
@@ -83,27 +94,101 @@ pub(super) enum Error {
     NoAnswer,
 }
 
-/// Lets another process, which can do nothing else, read an archive.
-pub(super) fn read(store: &Store, archive: &Path, pick: &Pick, job: Job) -> Result<Found, Cause> {
+/// Lets another process, which can do nothing else, read an archive; `progress` is told of it where that is to be seen.
+pub(super) fn read(
+    store: &Store,
+    archive: &Path,
+    pick: &Pick,
+    job: Job,
+    progress: Option<&Progress>,
+) -> Result<Found, Cause> {
     let mut arguments: Vec<OsString> = vec!["--root".into(), store.layout().root().into(), "loader".into()];
     arguments.extend(look::arguments());
     arguments.extend((job == Job::Look).then(|| "--look".into()));
+    arguments.extend(progress.map(|_| "--progress".into()));
     arguments.extend(pick.arguments());
     arguments.extend(["--".into(), archive.into()]);
-    let answer = background::ask(NAME, &arguments, LONGEST).map_err(|e| Cause::Loader(Error::Start(e)))?;
-    understood(answer.said.as_deref(), answer.status)
+    let mut listener = Listener { progress, last: None };
+    let is_cancelled = || progress.is_some_and(Progress::is_cancelled);
+    let status = background::ask(NAME, &arguments, LONGEST, &mut |line| listener.hears(line), &is_cancelled);
+    understood(listener.last, status.map_err(|e| Cause::Loader(Error::Start(e)))?)
+}
+
+/// Who hears what the process tells, line by line.
+struct Listener<'a> {
+    progress: Option<&'a Progress>,
+    /// The last that it told, and nothing of it is on the way.
+    last: Option<Report>,
+}
+
+impl Listener<'_> {
+    /// Takes a line; `false` where that is nothing that could be told now.
+    fn hears(&mut self, line: &[u8]) -> bool {
+        // Nothing comes behind the last, which may then have been forged as well.
+        if self.last.take().is_some() {
+            return false;
+        }
+        match serde_json::from_slice(line) {
+            Ok(Report::Layers(layers)) => self.progress.is_some_and(|progress| {
+                let is_new = !progress.has_begun() && layers.len() <= mount::MAX_LOWER;
+                progress.begin(if is_new { layers } else { Vec::new() });
+                is_new
+            }),
+            Ok(Report::At(at, done, ended)) => self.progress.is_some_and(|progress| {
+                let is_one =
+                    progress.pieces().get(at).is_some_and(|piece| !piece.there && done <= piece.size);
+                let counter = progress.counter(at);
+                counter.set(done);
+                if ended {
+                    counter.end();
+                }
+                is_one
+            }),
+            Ok(last @ (Report::Image(_) | Report::Failed(_))) => {
+                self.last = Some(last);
+                true
+            }
+            Err(_) => false,
+        }
+    }
 }
 
 /// Takes an answer for what it is, or for none.
-fn understood(said: Option<&[u8]>, status: ExitStatus) -> Result<Found, Cause> {
-    let report = said.and_then(|said| serde_json::from_slice(said).ok());
-    match report {
+fn understood(last: Option<Report>, status: ExitStatus) -> Result<Found, Cause> {
+    match last {
         Some(Report::Image(found)) if status.success() && found.is_sound() => Ok(found),
         Some(Report::Failed(told)) => Err(Cause::Told(told)),
-        Some(Report::Image(_)) | None => {
+        Some(Report::Image(_) | Report::Layers(_) | Report::At(..)) | None => {
             Err(Cause::Loader(status.signal().map_or(Error::NoAnswer, Error::Signal)))
         }
     }
+}
+
+/// Tells on standard output how far this process has got.
+#[derive(Default)]
+struct Telling {
+    told: Vec<(u64, bool)>,
+}
+
+impl Watcher for Telling {
+    fn look(&mut self, progress: &Progress) {
+        let pieces = progress.pieces();
+        if self.told.is_empty() && !pieces.is_empty() {
+            let layers = pieces.iter().map(|piece| (piece.id, piece.size, piece.there)).collect();
+            self.told = vec![(0, false); pieces.len()];
+            // Where nobody listens any more, this process is ended.
+            let _ = print::report(&Report::Layers(layers));
+        }
+        for (at, (piece, told)) in pieces.iter().zip(&mut self.told).enumerate() {
+            let now = (piece.done(), piece.has_ended());
+            if now != *told && !piece.there {
+                *told = now;
+                let _ = print::report(&Report::At(at, now.0, now.1));
+            }
+        }
+    }
+
+    fn clear(&mut self) {}
 }
 
 impl Found {
@@ -124,7 +209,7 @@ impl Act for Loader {
             Ok(found) => Report::Image(found),
             Err(cause) => Report::Failed(cause.told()),
         };
-        print::json(&report)
+        print::report(&report)
     }
 }
 
@@ -138,13 +223,20 @@ impl Loader {
 
     fn load(&self, store: &Store) -> Result<(Digest, Vec<String>), Cause> {
         let _confined = load::confine(store, std::slice::from_ref(&self.archive));
+        let load = |progress: &Progress| self.load_confined(store, progress);
+        // The thread that tells is started only now: it is confined, too.
+        if self.progress { watched(&mut Telling::default(), load) } else { load(&Progress::default()) }
+    }
+
+    fn load_confined(&self, store: &Store, progress: &Progress) -> Result<(Digest, Vec<String>), Cause> {
         let change = store.change(Share::Shared, &mut waiting())?;
         let archive = load::open(&change, &self.archive, &self.pick)?;
         let image = archive.choose(&self.pick.choice())?;
         if image.layers.len() > mount::MAX_LOWER {
             return Err(mount::Error::TooManyLayers(image.layers.len()).into());
         }
-        let loaded = load::take(&change, &archive, image, &self.pick)?;
+        let loaded = load::take(&change, &archive, image, &self.pick, progress)?;
+        loaded.warnings.iter().for_each(|warning| fault::warn(warning));
         Ok((loaded.image.id, image.names.clone()))
     }
 
@@ -166,7 +258,42 @@ mod tests {
     const ID: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     fn heard(said: &str, status: i32) -> Result<Found, Cause> {
-        understood(Some(said.as_bytes()), ExitStatus::from_raw(status))
+        let mut listener = Listener { progress: None, last: None };
+        let taken = said.lines().all(|line| listener.hears(line.as_bytes()));
+        understood(listener.last.filter(|_| taken), ExitStatus::from_raw(status))
+    }
+
+    #[test]
+    fn progress_is_told_of_known_layers_and_within_their_size() {
+        let layers = format!(r#"{{"layers": [["{ID}", 10, false], ["{ID}", 5, true]]}}"#);
+        for (lines, taken) in [
+            (&[r#"{"at": [0, 4, false]}"#, r#"{"at": [0, 10, true]}"#][..], true),
+            (&[r#"{"at": [0, 11, false]}"#], false),
+            (&[r#"{"at": [1, 1, false]}"#], false),
+            (&[r#"{"at": [2, 0, false]}"#], false),
+            (&[r#"{"at": [-1, 0, false]}"#], false),
+            (&[r#"{"at": [0, 1, false], "more": 1}"#], false),
+            (&[r#"{"layers": []}"#], false),
+            (
+                &[
+                    r#"{"failed": {"reason": "x", "hint": null, "says_all": false, "exit": 1}}"#,
+                    r#"{"at": [0, 1, false]}"#,
+                ],
+                false,
+            ),
+        ] {
+            let progress = Progress::default();
+            let mut listener = Listener { progress: Some(&progress), last: None };
+            assert!(listener.hears(layers.as_bytes()));
+            assert_eq!(lines.iter().all(|line| listener.hears(line.as_bytes())), taken, "{lines:?}");
+            if taken {
+                assert_eq!((progress.pieces()[0].done(), progress.pieces()[0].has_ended()), (10, true));
+            }
+        }
+        let many = format!(r#"{{"layers": [{}]}}"#, vec![format!(r#"["{ID}", 1, false]"#); 501].join(","));
+        let progress = Progress::default();
+        assert!(!Listener { progress: Some(&progress), last: None }.hears(many.as_bytes()));
+        assert!(!Listener { progress: None, last: None }.hears(layers.as_bytes()), "nobody asked for it");
     }
 
     #[test]
@@ -191,6 +318,7 @@ mod tests {
             image(ID, &many),
             image(ID, "").replace("names", "named"),
             format!("{}{}", image(ID, ""), image(ID, "")),
+            format!("{}\n{}", image(ID, ""), image(ID, "")),
             r#"{"failed": {"reason": "x", "hint": null, "says_all": false, "exit": 256}}"#.to_owned(),
         ] {
             let heard = heard(&said, 0);
@@ -198,7 +326,6 @@ mod tests {
         }
         assert!(matches!(heard(&image(ID, ""), 1 << 8), Err(Cause::Loader(Error::NoAnswer))));
         assert!(matches!(heard("", 9), Err(Cause::Loader(Error::Signal(9)))));
-        assert!(matches!(understood(None, ExitStatus::from_raw(9)), Err(Cause::Loader(Error::Signal(9)))));
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub(super) fn time() -> Option<Times> {
 
 /// Returns how wide a line of standard output may be; `None` where that is no terminal, and what reads it wants all.
 pub(super) fn columns() -> Option<usize> {
-    let wide = terminal::columns()?;
+    let wide = terminal::size(&io::stdout())?.columns;
     let said = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
     said.or(Some(wide)).filter(|columns| *columns > 0)
 }

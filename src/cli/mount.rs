@@ -4,12 +4,14 @@ pub(super) mod plan;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::act::{Act, Around, Before};
 use super::config::Config;
+use super::fault::watch::Showing;
 use super::fault::{self, Cause, Fault};
 use super::load::{self, Pick};
 use super::loader::{self, Found, Job};
@@ -93,6 +95,8 @@ struct Arguments {
     method: Option<Method>,
     #[command(flatten)]
     pick: Pick,
+    #[command(flatten)]
+    showing: Showing,
 }
 
 fn methods() -> impl TypedValueParser<Value = Method> {
@@ -139,9 +143,18 @@ impl Source {
 }
 
 /// Loads the image of an archive, by a process that can do nothing else.
-pub(super) fn load(store: &Store, path: &Path, pick: &Pick) -> Result<Image, Cause> {
-    let Found { id, names } = loader::read(store, path, pick, Job::Load)?;
+pub(super) fn load(store: &Store, path: &Path, pick: &Pick, showing: Showing) -> Result<Image, Cause> {
+    let (since, wanted) = (Instant::now(), showing.is_wanted(false));
+    let mut new = 0;
+    let Found { id, names } = showing.during(false, |progress| {
+        let found = loader::read(store, path, pick, Job::Load, wanted.then_some(progress));
+        new = progress.pieces().iter().filter(|piece| !piece.there).count();
+        found
+    })?;
     let record = store.image_record(&id)?.ok_or(Cause::Loader(loader::Error::NoAnswer))?;
+    if wanted {
+        fault::say(&load::totals(record.layers.len(), new, record.size(), since.elapsed()));
+    }
     Ok(Image { record, names })
 }
 
@@ -354,7 +367,7 @@ impl Arguments {
     }
 
     fn load(&self, store: &Store, path: &Path) -> Result<Image, Cause> {
-        load(store, path, &self.pick)
+        load(store, path, &self.pick, self.showing)
     }
 
     fn up_to_layer(&self, image: Image) -> Result<Image, Cause> {

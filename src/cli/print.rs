@@ -99,6 +99,11 @@ pub(super) fn json<T: Serialize>(value: &T) -> Result<(), Fault> {
     line(&shown_json(&text))
 }
 
+/// Tells the process that started this one, in one line.
+pub(super) fn report<T: Serialize>(value: &T) -> Result<(), Fault> {
+    line(&serde_json::to_string(value).expect("reports hold only what JSON can say"))
+}
+
 /// Returns a line with all escaped that a terminal obeys instead of showing it.
 pub(super) fn shown(line: &str) -> String {
     let escape = |c: char| if is_obeyed(c) { c.escape_default().to_string() } else { c.to_string() };

@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 
 use super::act::{Act, Around};
 use super::config::Config;
+use super::fault::watch::Showing;
 use super::fault::{self, Cause, Fault};
 use super::load::Pick;
 use super::mount::{Source, load};
@@ -138,7 +139,7 @@ impl Run {
             Source::Container(container) => Held::again(change, &container.name, &mut waiting())?,
             Source::Image(image) => self.over(change, &image)?,
             Source::Archive(path) => {
-                let image = load(&store, &path, &self.pick)?;
+                let image = load(&store, &path, &self.pick, Showing::NOTHING)?;
                 self.over(change, &image)?
             }
         };

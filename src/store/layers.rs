@@ -10,7 +10,7 @@ use super::layout::{self, DIFF, LINK, LOWER, WORK};
 use super::record::{self, LayerRecord, Unreadable};
 use super::{Change, Store};
 use crate::digest::Digest;
-use crate::layer::recipe::{DISPLACED, Fault, RECIPE, rebuild};
+use crate::layer::recipe::{DISPLACED, Fault, RECIPE, length, rebuild};
 use crate::sys::dir::Dir;
 use crate::sys::filesystem;
 
@@ -80,6 +80,12 @@ impl Store {
     /// Returns the short name of a layer or a container: `l/LINK`.
     pub fn short_name(&self, id: &str) -> Result<String, Error> {
         Ok(layout::short(&read_text(&self.layout().overlay(id).join(LINK))?))
+    }
+
+    /// Returns how many bytes the tar has that a layer was made of.
+    pub fn tar_size(&self, chain_id: &Digest) -> Result<Result<u64, Fault>, Error> {
+        let path = self.layout().recipe(chain_id);
+        Ok(length(&File::open(&path).map_err(file(&path))?))
     }
 
     /// Writes the tar that a layer was made of to `out`, byte for byte. What is found to be another goes to `wrong`, which

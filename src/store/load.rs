@@ -20,6 +20,7 @@ use super::{Change, Own, now};
 use crate::archive::{self, Archive, Blob};
 use crate::digest::Digest;
 use crate::layer::{self, Below, Buffers, Options};
+use crate::progress::Progress;
 use crate::sys::CallFailed;
 use crate::sys::dir::Dir;
 use crate::sys::lock::Holder;
@@ -39,17 +40,24 @@ pub struct Loaded {
 }
 
 impl Change<'_> {
-    /// Loads one image of an archive, with its names. Layers that are there already are not read.
+    /// Loads one image of an archive, with its names. Layers that are there already are not read. Where `progress` is
+    /// cancelled the load fails, and leaves the store as it was.
     pub fn load(
         &self,
         archive: &Archive,
         image: &archive::Image,
         options: &Options,
+        progress: &Progress,
         waiting: &mut dyn FnMut(&[Holder]),
     ) -> Result<Loaded, Error> {
         let chain = chain_ids(image);
         let _own = self.own_missing(&chain, waiting)?;
         let mut staged = self.stage_missing(archive, image, &chain, waiting)?;
+        progress.begin(image.layers.iter().enumerate().map(|(at, layer)| {
+            let there = staged.iter().all(|staged| staged.at != at);
+            (layer.diff_id, layer.size, there)
+        }));
+        staged.iter_mut().for_each(|layer| layer.count(progress.counter(layer.at)));
         let settled = self.fill(archive, &chain, &mut staged, options)?;
         let (mut new, mut warnings) = (Vec::new(), Vec::new());
         for (layer, Settled { path, summary, link }) in staged.iter().zip(&settled) {
@@ -193,6 +201,7 @@ impl Change<'_> {
                 Some(self.furnish_layer(&place.path, layer.chain_id, parent, &mut pile)?)
             };
             below.lay(place.diff, summary.opaque_root);
+            layer.counter.end();
             settled.push(Settled { path: place.path, summary, link });
         }
         Ok(settled)

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::error::Error;
 use super::layout::DIFF;
@@ -10,6 +11,7 @@ use super::{Change, now, private_dir, stage};
 use crate::archive::{self, Archive, Blob, Taken};
 use crate::digest::Digest;
 use crate::layer::{self, Summary, Unpacked};
+use crate::progress::Counter;
 use crate::sys::dir::Dir;
 use crate::sys::filesystem::Filesystem;
 use crate::sys::lock::Holder;
@@ -25,6 +27,7 @@ pub(super) struct Staged<'a> {
     pub(super) chain_id: Digest,
     given: Given,
     pub(super) room: Room,
+    pub(super) counter: Arc<Counter>,
 }
 
 /// What a layer is made of.
@@ -73,7 +76,16 @@ pub(super) struct Settled {
 impl<'a> Staged<'a> {
     /// The layer `at` of an image, to be made of a blob of the archive.
     pub(super) fn of_blob(at: usize, blob: &'a archive::Layer, chain_id: Digest) -> Self {
-        Self { at, blob, chain_id, given: Given::Blob, room: Room { lacking: 0, largest: at + 1 } }
+        let room = Room { lacking: 0, largest: at + 1 };
+        Self { at, blob, chain_id, given: Given::Blob, room, counter: Arc::default() }
+    }
+
+    /// Lets its bytes be counted; all of them are where it is unpacked already.
+    pub(super) fn count(&mut self, counter: Arc<Counter>) {
+        if matches!(self.given, Given::Unpacked(_)) {
+            counter.set(u64::MAX);
+        }
+        self.counter = counter;
     }
 
     /// Returns the layer and where it is, if it is unpacked already.
@@ -90,15 +102,16 @@ impl<'a> Staged<'a> {
     /// Opens its blob in the archive of an image of `of` layers, or the tar that was made again.
     pub(super) fn open(&self, archive: &Archive, of: usize, taken: &Taken) -> Result<Blob, Error> {
         let nr = self.at + 1;
-        match &self.given {
+        let blob = match &self.given {
             Given::Tar(tar) => {
                 let failed = |e| Error::Layer { nr, of, source: layer::Error::Read(e) };
-                tar.try_clone().and_then(Blob::of_file).map_err(failed)
+                tar.try_clone().and_then(Blob::of_file).map_err(failed)?
             }
             Given::Blob | Given::Unpacked(_) => {
-                archive.open_layer(self.blob, taken).map_err(|source| Error::Blob { nr, of, source })
+                archive.open_layer(self.blob, taken).map_err(|source| Error::Blob { nr, of, source })?
             }
-        }
+        };
+        Ok(blob.counted(Arc::clone(&self.counter)))
     }
 
     /// Returns what is to be known of it.
@@ -174,7 +187,7 @@ impl Change<'_> {
         };
         let room = Room { lacking: 0, largest: nr };
         match self.given(taken, blob, chain_id)? {
-            Ok(given) => Ok(Staged { at, blob, chain_id, given, room }),
+            Ok(given) => Ok(Staged { given, room, ..Staged::of_blob(at, blob, chain_id) }),
             Err(e) => Err(self.layer_failed(e, nr, of, room)),
         }
     }

@@ -8,6 +8,11 @@ use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::interrupt;
+
 /// This program, whatever became of its file meanwhile.
 pub const OURSELVES: &str = "/proc/self/exe";
 
@@ -86,29 +91,68 @@ pub fn stand_watch(name: &str) -> io::Result<()> {
     io::copy(&mut io::stdin().lock(), &mut io::sink()).map(|_| ())
 }
 
-/// What a process said that [`ask`] started.
-#[derive(Debug)]
-pub struct Answer {
-    /// What it wrote to its standard output; `None` where that was too long, and it was killed.
-    pub said: Option<Vec<u8>>,
-    /// How it ended.
-    pub status: ExitStatus,
-}
-
-/// Starts this program anew with `arguments`, and waits until it has ended; at most `longest` bytes of what it writes to its
-/// standard output are taken. Standard input, error and the working directory are this process's own.
-pub fn ask(name: &str, arguments: &[OsString], longest: u64) -> io::Result<Answer> {
+/// Starts this program anew with `arguments`, and waits until it has ended. What it writes to its standard output goes to
+/// `heard`, line by line; it is killed where that wants no more, or where a line has more than `longest` bytes. Where
+/// `is_cancelled` it is asked to end. Standard input, error and the working directory are this process's own.
+pub fn ask(
+    name: &str,
+    arguments: &[OsString],
+    longest: usize,
+    heard: &mut dyn FnMut(&[u8]) -> bool,
+    is_cancelled: &dyn Fn() -> bool,
+) -> io::Result<ExitStatus> {
     let mut command = Command::new(OURSELVES);
     let mut child = command.arg0(name).args(arguments).stdout(Stdio::piped()).spawn()?;
-    let mut said = Vec::new();
     let pipe = child.stdout.take().expect("it was asked for");
-    let read = pipe.take(longest + 1).read_to_end(&mut said);
-    let short = said.len() as u64 <= longest;
-    if read.is_err() || !short {
+    let (pid, mut asked) = (child.id(), false);
+    let read = hear(pipe, longest, heard, &mut || {
+        if !asked && is_cancelled() {
+            asked = true;
+            interrupt::ask_to_end(pid);
+        }
+    });
+    if !matches!(read, Ok(true)) {
         child.kill()?;
     }
     let status = child.wait()?;
-    read.map(|_| Answer { said: short.then_some(said), status })
+    read.map(|_| status)
+}
+
+/// Reads lines to the end of `pipe`, and calls `meanwhile` some times a second; `false` where `heard` wanted no more of them.
+fn hear(
+    mut pipe: impl Read + AsFd,
+    longest: usize,
+    heard: &mut dyn FnMut(&[u8]) -> bool,
+    meanwhile: &mut dyn FnMut(),
+) -> io::Result<bool> {
+    const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    let (mut line, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
+    loop {
+        let ready = poll(&mut [PollFd::new(&pipe, PollFlags::IN)], Some(&PAUSE));
+        meanwhile();
+        match ready {
+            Ok(0) | Err(Errno::INTR) => continue,
+            Ok(_) => {}
+            Err(e) => return Err(e.into()),
+        }
+        let n = pipe.read(&mut buffer)?;
+        if n == 0 {
+            return Ok(line.is_empty() || heard(&line));
+        }
+        for part in buffer[..n].split_inclusive(|byte| *byte == b'\n') {
+            line.extend_from_slice(part);
+            if line.len() > longest {
+                return Ok(false);
+            }
+            if line.last() == Some(&b'\n') {
+                line.pop();
+                if !heard(&line) {
+                    return Ok(false);
+                }
+                line.clear();
+            }
+        }
+    }
 }
 
 /// Ends this process, which [`ask`] has just started, when the one that asked ends, however that ends.

@@ -1,6 +1,7 @@
-//! Who reads from the terminal: its foreground process group (credentials(7)).
+//! How large a terminal is, and who reads from it: its foreground process group (credentials(7)).
 
 use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 
 use rustix::process::{Pid, getpgrp};
 use rustix::termios::{tcgetpgrp, tcgetwinsize, tcsetpgrp};
@@ -11,11 +12,20 @@ pub fn is_ours() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal() && has_foreground()
 }
 
-/// Returns how many columns standard output has; `None` where it is no terminal, 0 where nobody knows.
+/// How large a terminal is; 0 where nobody knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Characters in a line.
+    pub columns: usize,
+    /// Lines.
+    pub rows: usize,
+}
+
+/// Returns the size of the terminal that a file is; `None` where it is none.
 #[must_use]
-pub fn columns() -> Option<usize> {
-    let out = io::stdout();
-    out.is_terminal().then(|| tcgetwinsize(&out).map_or(0, |size| size.ws_col.into()))
+pub fn size(file: &(impl AsFd + IsTerminal)) -> Option<Size> {
+    let size = || tcgetwinsize(file).map_or((0, 0), |size| (size.ws_col.into(), size.ws_row.into()));
+    file.is_terminal().then(size).map(|(columns, rows)| Size { columns, rows })
 }
 
 /// Whether this process' group is the one that reads from the terminal on standard input.

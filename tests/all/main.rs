@@ -85,6 +85,7 @@ mod look; // colours, sizes, times
 mod json; // what docs/json.md says, field by field
 mod inspect; // the JSON that scripts written for docker read
 mod privileges; // what each verb needs, and says where it lacks it
+mod progress; // bars, lines, and Ctrl-C
 mod probe; // what this kernel and a filesystem can do
 
 // What is promised.

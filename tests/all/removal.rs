@@ -58,7 +58,7 @@ fn removed_image_is_gone_before_its_files_are() {
         assert_eq!(scene.kept_layers(), Vec::<String>::new());
         assert_eq!(scene.run("images -q").succeeds().lines(), Vec::<&str>::new());
         scene.run("prune -n").succeeds().stdout_is("");
-        scene.run("load large.tar").succeeds().stderr_is("1 layer, 1 new, 800 B");
+        scene.run("load large.tar").succeeds().stderr_is("1 layer, 1 new, 800 B in [TIME]");
     });
 }
 
@@ -118,7 +118,7 @@ fn what_a_killed_process_did_not_delete_goes_after_the_next_command() {
     assert!((0..20).any(|_| killed_midway()), "it was never killed in time");
     // It says nothing of what others left.
     scene.save("x.tar", &image("x").layer(&layer().file("a", "1")));
-    scene.run("load x.tar").succeeds().stderr_is("1 layer, 1 new, 1 B");
+    scene.run("load x.tar").succeeds().stderr_is("1 layer, 1 new, 1 B in [TIME]");
     scene.swept();
 }
 

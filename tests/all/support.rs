@@ -15,6 +15,7 @@ pub(crate) mod page;
 pub(crate) mod scene;
 pub(crate) mod screen;
 pub(crate) mod tarball;
+pub(crate) mod terminal;
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 pub(crate) mod tracer;
 pub(crate) mod tree;

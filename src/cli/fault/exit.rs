@@ -1,9 +1,29 @@
-//! Which exit code an error of a stage ends with.
+//! Which exit code an error has.
 
-use super::super::config;
-use super::Exit;
+use crate::cli::config;
 use crate::{archive, layer, store};
 
+/// What the exit code says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Exit {
+    Failed = 1,
+    Usage = 2,
+    NotFound = 3,
+    InUse = 4,
+    Cannot = 5,
+    Damaged = 6,
+}
+
+impl Exit {
+    /// Reads the code that another process told.
+    pub(super) fn of(code: u8) -> Self {
+        let all = [Self::Usage, Self::NotFound, Self::InUse, Self::Cannot, Self::Damaged];
+        all.into_iter().find(|exit| *exit as u8 == code).unwrap_or(Self::Failed)
+    }
+}
+
+/// What the exit code says of an error of a configuration file.
 pub(super) fn of_config(error: &config::Error) -> Exit {
     match error {
         config::Error::Syntax { .. } | config::Error::Key { .. } | config::Error::Value { .. } => Exit::Usage,
@@ -11,6 +31,7 @@ pub(super) fn of_config(error: &config::Error) -> Exit {
     }
 }
 
+/// What the exit code says of an error of an archive.
 pub(super) fn of_archive(error: &archive::Error) -> Exit {
     match error {
         archive::Error::Io { .. } => Exit::Failed,
@@ -23,6 +44,7 @@ pub(super) fn of_archive(error: &archive::Error) -> Exit {
     }
 }
 
+/// What the exit code says of an error of the store.
 pub(super) fn of_store(error: &store::Error) -> Exit {
     match error {
         store::Error::NoImage { .. } | store::Error::NoContainer { .. } | store::Error::NoSnapshot { .. } => {

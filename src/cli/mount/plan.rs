@@ -59,7 +59,7 @@ impl Arguments {
         if path.as_os_str() == "-" {
             return Err(Cause::NotLoaded(path));
         }
-        let Found { id, names } = loader::read(store, &path, &self.pick, Job::Look)?;
+        let Found { id, names } = loader::read(store, &path, &self.pick, Job::Look, None)?;
         let record = store.image_record(&id)?.ok_or(Cause::NotLoaded(path))?;
         Ok(Image { record, names })
     }

@@ -10,6 +10,7 @@ use crate::digest::{Digest, Hasher};
 use crate::layer::recipe::{self, Fault};
 use crate::layer::{self, Below, Buffers, Options, XattrPolicy};
 use crate::limits::Limits;
+use crate::progress::{Counter, Counting, Progress};
 use crate::store::error::{Error, file, is_there};
 use crate::store::layout::DIFF;
 use crate::store::record::LayerRecord;
@@ -27,6 +28,7 @@ impl Change<'_> {
         &self,
         stack: &[Digest],
         proved: &mut BTreeSet<Digest>,
+        progress: &Progress,
         found: &mut dyn FnMut(Finding),
     ) -> Result<(), Error> {
         let (mut below, mut buffers) = (Below::default(), Buffers::default());
@@ -44,10 +46,14 @@ impl Change<'_> {
             };
             let has_tree = is_there(self.layout().overlay(&chain_id.hex()).join(DIFF))?;
             if has_tree && is_there(self.layout().recipe(chain_id))? && proved.insert(*chain_id) {
-                match self.contents(&layer, &mut tell)? {
+                let counter = progress.counter_of(chain_id);
+                match self.contents(&layer, &counter, &mut tell)? {
+                    // What was not read to its end is not damaged.
+                    _ if progress.is_cancelled() => return Ok(()),
                     Ok(()) => self.inodes(&layer, &below, &mut buffers, &mut tell)?,
                     Err(fault) => tell(None, chain(&fault)),
                 }
+                counter.end();
             }
             if !has_tree {
                 return Ok(());
@@ -62,9 +68,10 @@ impl Change<'_> {
     fn contents(
         &self,
         layer: &LayerRecord,
+        counter: &Counter,
         tell: &mut dyn FnMut(Option<Vec<u8>>, String),
     ) -> Result<Result<(), Fault>, Error> {
-        let mut hasher = Hasher::default();
+        let mut hasher = Counting { inner: Hasher::default(), counter };
         let mut wrong = 0;
         let made = self.store.tar(&layer.chain_id, &mut hasher, &mut |fault| match fault {
             Fault::Changed { path } => {
@@ -79,7 +86,7 @@ impl Change<'_> {
             }
             fault @ (Fault::Recipe(_) | Fault::Output(_)) => Err(fault),
         })?;
-        let digest = hasher.finish().digest;
+        let digest = hasher.inner.finish().digest;
         if made.is_ok() && wrong == 0 && digest != layer.diff_id {
             tell(None, format!("its tar is {digest}, and ought to be {}", layer.diff_id));
         }

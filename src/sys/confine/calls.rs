@@ -69,7 +69,6 @@ const REFUSED: &[&[i64]] = &[
         libc::SYS_pidfd_open,
         libc::SYS_pidfd_getfd,
         libc::SYS_pidfd_send_signal,
-        libc::SYS_kill,
         libc::SYS_tkill,
         libc::SYS_rt_sigqueueinfo,
         libc::SYS_rt_tgsigqueueinfo,
@@ -159,6 +158,8 @@ pub(super) fn filter() -> Option<BpfProgram> {
         (number(libc::SYS_clone3), vec![UNKNOWN]),
         // abort(3) sends this process a signal.
         (number(libc::SYS_tgkill), only(0, &[here])),
+        // And whoever was interrupted ends itself by that signal.
+        (number(libc::SYS_kill), only(0, &[here])),
         (number(libc::SYS_prlimit64), only(0, &[0, here])),
         (number(libc::SYS_ioctl), only(1, &REQUESTS)),
     ]);
@@ -273,8 +274,14 @@ mod tests {
     fn each_call_of_the_list_is_refused_and_no_other() {
         let (filter, machine) = (filter().unwrap(), MACHINE.unwrap());
         let listed: Vec<i64> = REFUSED.iter().flat_map(|calls| calls.iter().copied()).collect();
-        let with_conditions =
-            [libc::SYS_clone, libc::SYS_clone3, libc::SYS_tgkill, libc::SYS_prlimit64, libc::SYS_ioctl];
+        let with_conditions = [
+            libc::SYS_clone,
+            libc::SYS_clone3,
+            libc::SYS_tgkill,
+            libc::SYS_kill,
+            libc::SYS_prlimit64,
+            libc::SYS_ioctl,
+        ];
         for call in (0..600).filter(|call| !with_conditions.contains(call)) {
             let expected = if listed.contains(&call) { EPERM } else { ALLOW };
             assert_eq!(answer(&filter, machine, call, [0; 2]), expected, "{call}");
@@ -292,6 +299,9 @@ mod tests {
             (libc::SYS_clone3, [0, 0], libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
             (libc::SYS_tgkill, [here, 1], ALLOW),
             (libc::SYS_tgkill, [1, 1], EPERM),
+            (libc::SYS_kill, [here, 2], ALLOW),
+            (libc::SYS_kill, [1, 2], EPERM),
+            (libc::SYS_kill, [0, 2], EPERM),
             (libc::SYS_prlimit64, [0, 0], ALLOW),
             (libc::SYS_prlimit64, [here, 0], ALLOW),
             (libc::SYS_prlimit64, [1, 0], EPERM),

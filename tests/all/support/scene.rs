@@ -264,7 +264,7 @@ impl Scene {
 
     fn placeholders(&self, text: &str) -> String {
         let dir = self.dir.path().to_string_lossy();
-        text.replace(&format!("{dir}/store"), "[STORE]").replace(&*dir, "[DIR]")
+        without_times(&text.replace(&format!("{dir}/store"), "[STORE]").replace(&*dir, "[DIR]"))
     }
 
     /// Waits until the background has deleted what was removed.
@@ -337,6 +337,21 @@ fn hide_settings(dir: &Path) {
         mount_bind(&nothing, SETTINGS).expect("a file can be mounted");
         fs::remove_file(nothing).expect("what is mounted stays");
     }
+}
+
+/// Puts `[TIME]` for how long something took, at the end of a line: ` in 0.4 s`.
+fn without_times(text: &str) -> String {
+    let is_time = |words: &str| {
+        words.split(' ').all(|word| word == "s" || word == "min" || word.parse::<f64>().is_ok())
+    };
+    let line = |line: &str| match line.rsplit_once(" in ") {
+        Some((before, time)) if time.trim_end().ends_with(" s") && is_time(time.trim_end()) => {
+            let end = &time[time.trim_end().len()..];
+            format!("{before} in [TIME]{end}")
+        }
+        _ => line.to_owned(),
+    };
+    text.split_inclusive('\n').map(line).collect()
 }
 
 /// Undoes mountinfo's `\040` for a space, and its likes.

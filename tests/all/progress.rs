@@ -1,0 +1,177 @@
+//! What is seen of long work: bars at a terminal, lines elsewhere, and nothing of either afterwards.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::terminal::Terminal;
+use crate::support::{Image, Layer, Scene, image, layer};
+
+const CTRL_C: u8 = 3;
+
+/// A layer that takes some seconds' tenths, wherever it is loaded.
+fn long() -> Layer {
+    (0..20_000).fold(layer(), |layer, nr| layer.file(&format!("f{nr}"), "some contents"))
+}
+
+fn small() -> Image {
+    image("small:1").layer(&layer().file("a", "1"))
+}
+
+fn large() -> Image {
+    image("large:1").layer(&layer().file("a", "1")).layer(&long())
+}
+
+/// A scene with the archives `small.tar` and `large.tar`, of which the second has a layer more.
+fn scene() -> Scene {
+    let scene = Scene::in_memory();
+    scene.save("small.tar", &small());
+    scene.save("large.tar", &large());
+    scene.mkdir("root");
+    scene
+}
+
+fn has_bar(screen: &str) -> bool {
+    screen.lines().any(|line| line.starts_with("  2 ") && line.contains("[=") && line.ends_with("iB/s"))
+}
+
+fn pid(terminal: &Terminal) -> Pid {
+    Pid::from_child(&terminal.child)
+}
+
+/// What a screen has besides the keys that were pressed.
+fn text(screen: &str) -> String {
+    screen.replace("^C", "").trim().to_owned()
+}
+
+#[test]
+fn a_load_shows_a_line_for_each_layer_and_then_the_totals() {
+    let scene = scene();
+    scene.run("load small.tar").succeeds();
+    let mut terminal = Terminal::run(&scene, "load large.tar");
+    let shown = terminal.until(has_bar);
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(lines.len(), 2, "{shown}");
+    assert!(lines[0].ends_with("  there already"), "{shown}");
+    let short = &large().diff_ids()[1].short();
+    assert!(lines[1].starts_with(&format!("  2 {short}  [=")) && lines[1].contains("iB of "), "{shown}");
+    let (status, shown) = terminal.end();
+    assert!(status.success(), "{shown}");
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(lines[0].starts_with("large:1  sha256:"), "{shown}");
+    assert!(lines.last().unwrap().starts_with("2 layers, 1 new, 253.9 KiB in "), "{shown}");
+    assert_eq!(lines.len(), 2, "bars are left:\n{shown}");
+
+    let mut terminal = Terminal::run(&scene, "check --deep");
+    terminal.until(|shown| shown.contains("[="));
+    let (status, shown) = terminal.end();
+    assert!(status.success(), "{shown}");
+    assert!(
+        text(&shown).ends_with("lose them\n2 layers, 2 proved, 2 images, 0 containers: all is well"),
+        "{shown}"
+    );
+    assert_eq!(text(&shown).lines().count(), 2, "bars are left:\n{shown}");
+}
+
+#[test]
+fn ctrl_c_in_the_middle_of_a_load_leaves_a_clean_screen_and_a_clean_store() {
+    let scene = scene();
+    let mut terminal = Terminal::run(&scene, "load large.tar");
+    terminal.until(has_bar);
+    terminal.press(CTRL_C);
+    let (status, shown) = terminal.end();
+    assert_eq!(status.signal(), Some(2), "{shown}");
+    assert_eq!(text(&shown), "");
+    // At once, and not only with the next command.
+    assert_eq!(scene.staged(), Vec::<std::path::PathBuf>::new());
+    assert_eq!(scene.kept_layers(), Vec::<String>::new());
+    scene.run("images").succeeds().stdout_is("NAME  ID  PLATFORM  LAYERS  SIZE  CREATED");
+    scene.run("load large.tar").succeeds();
+}
+
+#[test]
+fn a_mount_shows_what_the_process_tells_that_reads_the_archive() {
+    let scene = scene();
+    let mut terminal = Terminal::run(&scene, "mount large.tar root");
+    terminal.until(has_bar);
+    let (status, shown) = terminal.end();
+    assert!(status.success(), "{shown}");
+    assert!(text(&shown).starts_with("2 layers, 2 new, 253.9 KiB in "), "{shown}");
+    assert!(text(&shown).ends_with("container 'large-1'"), "{shown}");
+}
+
+#[test]
+fn a_mount_that_is_interrupted_leaves_nothing() {
+    let scene = scene();
+    for signal in [None, Some(Signal::TERM)] {
+        let mut terminal = Terminal::run(&scene, "mount large.tar root");
+        terminal.until(has_bar);
+        match signal {
+            None => terminal.press(CTRL_C),
+            // Only the one process: it has to end the other.
+            Some(signal) => kill_process(pid(&terminal), signal).unwrap(),
+        }
+        let (status, shown) = terminal.end();
+        assert_eq!(status.signal(), Some(signal.map_or(2, Signal::as_raw)), "{shown}");
+        assert_eq!(text(&shown), "");
+        scene.swept();
+        assert_eq!(scene.kept_layers(), Vec::<String>::new());
+        scene.run("mounts -q").succeeds().stdout_is("");
+    }
+}
+
+#[test]
+fn each_thread_of_a_load_that_draws_is_confined() {
+    let scene = scene();
+    let mut terminal = Terminal::run(&scene, "load large.tar");
+    terminal.until(has_bar);
+    let pid = pid(&terminal);
+    kill_process(pid, Signal::STOP).unwrap();
+    let tasks = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).unwrap();
+    let mut names = Vec::new();
+    for task in tasks {
+        let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or_default().trim().to_owned()
+        };
+        // 2: a filter (proc_pid_status(5)).
+        assert_eq!(field("Seccomp:"), "2", "{status}");
+        assert_eq!(field("NoNewPrivs:"), "1", "{status}");
+        names.push(field("Name:"));
+    }
+    assert!(names.contains(&"progress".to_owned()), "{names:?}");
+    kill_process(pid, Signal::CONT).unwrap();
+    assert!(terminal.end().0.success());
+}
+
+#[test]
+fn plain_progress_is_a_line_for_each_layer() {
+    let scene = scene();
+    scene.run("load small.tar").succeeds();
+    let [first, second] = [0, 1].map(|nr| large().diff_ids()[nr].short());
+    let lines = format!("layer 1 of 2: {first}  there already\nlayer 2 of 2: {second}  19.5 MiB");
+    let said = scene.run("load --progress plain large.tar").succeeds();
+    said.stderr_is(&format!("{lines}\n2 layers, 1 new, 253.9 KiB in [TIME]"));
+    scene.run("rm --wait large:1").succeeds();
+    let said = scene.run("mount --progress plain --name x large.tar root").succeeds();
+    said.stderr_is(&format!("{lines}\n2 layers, 1 new, 253.9 KiB in [TIME]\ncontainer 'x'"));
+}
+
+#[test]
+fn nothing_is_drawn_where_nobody_wants_it() {
+    let scene = scene();
+    scene.run("load large.tar").succeeds().stderr_is("2 layers, 2 new, 253.9 KiB in [TIME]");
+    scene.run("rm --wait large:1").succeeds();
+    for words in ["load --quiet large.tar", "load --progress none large.tar", "check --deep --progress none"]
+    {
+        let mut terminal = Terminal::run(&scene, words);
+        let mut seen = String::new();
+        while !seen.contains("sha256:") && !seen.contains("all is well") {
+            seen = terminal.until(|_| true);
+            assert!(!seen.contains('['), "{words}: {seen}");
+        }
+        assert!(terminal.end().0.success());
+    }
+}
