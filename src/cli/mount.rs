@@ -1,29 +1,29 @@
 //! `mount`, `plan`: an archive, an image, a container or any directories become a root filesystem.
 
 pub(super) mod plan;
+mod source;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+pub(super) use source::{Source, load};
 
 use super::act::{Act, Around, Before};
 use super::config::Config;
 use super::fault::watch::Showing;
 use super::fault::{self, Cause, Fault};
 use super::load::{self, Pick};
-use super::loader::{self, Found, Job};
 use super::{Context, permit, print, waiting};
 use crate::archive::name;
 use crate::digest::Digest;
 use crate::mount::container::{self, Done, How, UpperWish, Wishes};
 use crate::mount::options::Options;
 use crate::mount::{self, Access, Lower, Method, Target};
+use crate::store::Store;
 use crate::store::images::Image;
-use crate::store::record::{ContainerRecord, SnapshotRecord};
-use crate::store::{self, Store};
 use crate::sys::caps::{TO_EXTRACT, TO_MOUNT};
 use crate::sys::filesystem::read_size;
 use crate::sys::lock::Share;
@@ -103,59 +103,6 @@ fn methods() -> impl TypedValueParser<Value = Method> {
     let named = |text: String| Method::ALL.into_iter().find(|method| method.name() == text);
     PossibleValuesParser::new(Method::ALL.map(Method::name))
         .try_map(move |text| named(text).ok_or("no method"))
-}
-
-/// What is to be mounted.
-pub(super) enum Source {
-    Container(ContainerRecord),
-    Snapshot(SnapshotRecord),
-    Image(Image),
-    Archive(PathBuf),
-}
-
-impl Source {
-    /// Finds out what `source` means: names in the store come first. What is said of a `new` container means the image,
-    /// where both have the name.
-    pub(super) fn find(store: &Store, source: &Path, pick: &Pick, new: bool) -> Result<Self, Cause> {
-        let text = source.to_str().unwrap_or_default();
-        if is_path(source) || pick.chooses() {
-            return Ok(Self::Archive(source.to_owned()));
-        }
-        match store.snapshot(text) {
-            Ok(Some((_, snapshot))) => return Ok(Self::Snapshot(snapshot)),
-            Err(store::Error::NoSnapshot { .. }) if source.exists() || is_called_as_archives_are(source) => {}
-            Ok(None) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let container = store.container(text)?;
-        match (store.image(text), container) {
-            (Ok(image), Some(_)) if new => Ok(Self::Image(image)),
-            (_, Some(container)) => Ok(Self::Container(container)),
-            (Ok(image), None) => Ok(Self::Image(image)),
-            (Err(store::Error::NoImage { .. }), None)
-                if source.exists() || is_called_as_archives_are(source) =>
-            {
-                Ok(Self::Archive(source.to_owned()))
-            }
-            (Err(error), None) => Err(error.into()),
-        }
-    }
-}
-
-/// Loads the image of an archive, by a process that can do nothing else.
-pub(super) fn load(store: &Store, path: &Path, pick: &Pick, showing: Showing) -> Result<Image, Cause> {
-    let (since, wanted) = (Instant::now(), showing.is_wanted(false));
-    let mut new = 0;
-    let Found { id, names } = showing.during(false, |progress| {
-        let found = loader::read(store, path, pick, Job::Load, wanted.then_some(progress));
-        new = progress.pieces().iter().filter(|piece| !piece.there).count();
-        found
-    })?;
-    let record = store.image_record(&id)?.ok_or(Cause::Loader(loader::Error::NoAnswer))?;
-    if wanted {
-        fault::say(&load::totals(record.layers.len(), new, record.size(), since.elapsed()));
-    }
-    Ok(Image { record, names })
 }
 
 impl Act for Mount {
@@ -398,16 +345,4 @@ fn last_place(store: &Store, source: &Path) -> Result<PathBuf, Cause> {
     let container = store.container(name)?.ok_or_else(|| store.no_container(name))?;
     let place = container.target.map(|target| target.path());
     place.ok_or_else(|| Cause::Usage(format!("'{name}' was never mounted on a TARGET")))
-}
-
-/// Whether a source can only be a path, or standard input.
-fn is_path(source: &Path) -> bool {
-    let text = source.to_str().unwrap_or_default();
-    text.is_empty() || text == "-" || text.starts_with(['/', '.'])
-}
-
-/// Whether a name ends as those of archives do: where there is none, it is a file that is missing, and no image.
-fn is_called_as_archives_are(source: &Path) -> bool {
-    let ending = source.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    matches!(ending, "tar" | "tgz" | "tzst" | "txz" | "gz" | "zst" | "xz" | "bz2" | "oci")
 }
