@@ -32,6 +32,7 @@ mod prune; // what goes, what stays, and who is named
 mod removal; // what is removed is gone at once, and soon deleted
 mod stores; // several stores, and whose a mount is
 mod snapshots; // frozen, gone back to, and gone on from
+mod snapshots_given; // what is committed, saved and exported of them
 mod snapshots_marks; // what overlayfs marked means the same below
 mod snapshots_random; // in any order, against a model
 mod snapshots_said; // how they are called, and what is refused
