@@ -136,7 +136,7 @@ impl Life {
         let how = self.chance.of(&["", "--all", "--containers", "--all --containers", "-n --all"]);
         let force = self.chance.of(&["", "", "-f "]);
         let new = self.chance.of(&NAMES[4..]);
-        match self.chance.below(31) {
+        match self.chance.below(32) {
             0..=3 => self.run("load", &archive),
             4..=6 => self.mount(&box_, &root, name),
             7..=10 => self.write(&box_, &root),
@@ -151,15 +151,21 @@ impl Life {
             21 => self.run("squash", &format!("{name} {new}")),
             22..=24 => self.snapshot(&box_),
             25..=26 => self.reset(&box_),
-            27 => self.branch(&box_),
-            28 => self.look(&box_, &root),
-            29 => self.unname(&box_),
+            27..=28 => self.branch(&box_),
+            29 => self.look(&box_, &root),
+            30 => self.unname(&box_),
             _ => self.run("mount", &format!("--rm --name {box_} {name} {root}")),
         };
-        let containers = self.scene.store().join("containers");
-        let is_there = |name: &str| containers.join(format!("{name}.json")).exists();
-        self.marks.retain(|name, _| is_there(name));
-        self.frozen.retain(|name, _| name.split_once('@').is_some_and(|(container, _)| is_there(container)));
+        let there: Vec<String> =
+            (0..CONTAINERS).map(|nr| format!("box{nr}")).filter(|name| self.has(name)).collect();
+        self.marks.retain(|name, _| there.contains(name));
+        self.frozen
+            .retain(|name, _| there.iter().any(|container| name.starts_with(&format!("{container}@"))));
+    }
+
+    /// Whether there is a container of that name.
+    fn has(&self, name: &str) -> bool {
+        self.scene.store().join("containers").join(format!("{name}.json")).exists()
     }
 
     /// Freezes a container that is not mounted.
@@ -193,7 +199,10 @@ impl Life {
 
     /// Makes another container that starts where this one is, or was.
     fn branch(&mut self, name: &str) -> bool {
-        let new = format!("box{}", self.chance.below(CONTAINERS));
+        // One of those that are not there, so that it can be made.
+        let first = self.chance.below(CONTAINERS);
+        let mut all = (first..first + CONTAINERS).map(|nr| format!("box{}", nr % CONTAINERS));
+        let new = all.find(|name| !self.has(name)).unwrap_or_else(|| name.to_owned());
         let from = self.chance.of(&["", "", "1", "2", "s"]);
         let option = if from.is_empty() { String::new() } else { format!("--from {from}") };
         if !self.run("branch", &format!("{name} {new} {option}")) {
