@@ -49,11 +49,12 @@ mod umount;
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::mount::container::container_on;
 use crate::store::{self, Store};
 use crate::sys::caps::{self, Need, TO_READ};
 use crate::sys::lock::Holder;
@@ -176,6 +177,7 @@ impl Cli {
         let context = Context { root: config.root().to_owned(), config, files };
         let Around { before, after: sweeping } = act.around();
         before.run(&context)?;
+        act.names().into_iter().for_each(|name| context.name_what_is_on(name));
         sweeping.iter().for_each(|sweeping| sweeping.prepare(&context));
         let done = act.run(&context);
         // Whatever became of it: a load that failed leaves most to delete.
@@ -258,6 +260,16 @@ impl Context {
 
     fn store(&self) -> Result<Store, Fault> {
         self.readable_store().map_err(|cause| Fault::new("open", self.root.display(), cause))
+    }
+
+    /// Puts the name of the container that is mounted on `place` in its stead, unless it is a name itself.
+    fn name_what_is_on(&self, place: &mut String) {
+        // What cannot be opened the verb tells of.
+        let Ok(store) = self.open_store() else { return };
+        let is_name = matches!(store.container(place), Ok(Some(_))) || store.image(place).is_ok();
+        if let (false, Ok(Some(container))) = (is_name, container_on(&store, Path::new(place))) {
+            *place = container.name;
+        }
     }
 
     /// Opens the store, and names the capability by which others than its owner may.

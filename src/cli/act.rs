@@ -11,6 +11,11 @@ pub(super) trait Act {
     /// Puts what is configured below what was typed.
     fn configure(&mut self, _: &Config) {}
 
+    /// What was typed for the name of a container, where a mount point may stand for that.
+    fn names(&mut self) -> Vec<&mut String> {
+        Vec::new()
+    }
+
     /// What is done to the store before it and after it.
     fn around(&self) -> Around;
 

@@ -92,6 +92,10 @@ struct Subject {
 }
 
 impl Act for Blame {
+    fn names(&mut self) -> Vec<&mut String> {
+        vec![&mut self.name]
+    }
+
     fn around(&self) -> Around {
         Around::READING
     }
@@ -185,7 +189,7 @@ impl Subject {
         let container = store.container(name)?;
         let image = match &container {
             Some(container) => container::image_of(store, container)?,
-            None => store.image(name)?.record,
+            None => store.image_else(name)?.record,
         };
         let snapshots = container.as_ref().map_or_else(|| Ok(Vec::new()), |over| store.stands_on(over))?;
         let steps = store.history(&image)?;

@@ -77,6 +77,10 @@ impl Date {
 }
 
 impl Act for Commit {
+    fn names(&mut self) -> Vec<&mut String> {
+        vec![&mut self.container]
+    }
+
     fn around(&self) -> Around {
         Around::CHANGING
     }

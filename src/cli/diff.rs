@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::iter;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -73,6 +74,10 @@ struct ChangeRow {
 }
 
 impl Act for Diff {
+    fn names(&mut self) -> Vec<&mut String> {
+        iter::once(&mut self.name).chain(&mut self.other).collect()
+    }
+
     fn around(&self) -> Around {
         Around::READING
     }

@@ -88,6 +88,10 @@ impl Format {
 }
 
 impl Act for Export {
+    fn names(&mut self) -> Vec<&mut String> {
+        vec![&mut self.name]
+    }
+
     fn around(&self) -> Around {
         Around::READING
     }

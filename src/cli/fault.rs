@@ -247,8 +247,11 @@ impl Cause {
     fn says_all(&self) -> bool {
         matches!(
             self,
-            Self::Store(store::Error::NoImage { .. } | store::Error::NoContainer { .. })
-                | Self::Usage(_)
+            Self::Store(
+                store::Error::NoImage { .. }
+                    | store::Error::NoContainer { .. }
+                    | store::Error::NoSubject { .. }
+            ) | Self::Usage(_)
                 | Self::Told(Told { says_all: true, .. })
         )
     }

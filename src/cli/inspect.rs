@@ -122,6 +122,10 @@ struct ContainerConfig {
 }
 
 impl Act for Inspect {
+    fn names(&mut self) -> Vec<&mut String> {
+        self.names.iter_mut().collect()
+    }
+
     fn around(&self) -> Around {
         Around::READING
     }
@@ -141,7 +145,7 @@ fn facts(store: &Store, name: &str) -> Result<Value, Fault> {
         let mounted = mounted.into_iter().find(|mount| mount.id == container.id);
         return Ok(value(&container_facts(store, &container, mounted.as_ref()).map_err(failed)?));
     }
-    let image = store.image(name).map_err(failed)?;
+    let image = store.image_else(name).map_err(failed)?;
     Ok(value(&image_facts(store, image).map_err(failed)?))
 }
 

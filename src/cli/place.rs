@@ -105,7 +105,7 @@ impl Subject {
             Some(container) => Ok(Self::Container(container)),
             None => match store.snapshot(name)? {
                 Some((container, snapshot)) => Ok(Self::Snapshot(container.name, snapshot)),
-                None => Ok(Self::Image(store.image(name)?)),
+                None => Ok(Self::Image(store.image_else(name)?)),
             },
         }
     }

@@ -80,6 +80,10 @@ pub(super) struct Rm {
 }
 
 impl Act for Rm {
+    fn names(&mut self) -> Vec<&mut String> {
+        self.names.iter_mut().collect()
+    }
+
     fn around(&self) -> Around {
         Around { after: Some(Sweeping::asked(self.wait)), ..Around::CHANGING }
     }
@@ -108,8 +112,8 @@ impl Rm {
                 .map_err(|e| Fault::new("remove", format!("'{name}'"), e))?;
             return print::line(&format!("removed container {}", container.name));
         }
-        match store.image(name) {
-            Err(Error::NoImage { .. }) if self.force => {
+        match store.image_else(name) {
+            Err(Error::NoSubject { .. }) if self.force => {
                 fault::say(&format!("there is no '{name}'"));
                 Ok(())
             }

@@ -95,6 +95,10 @@ pub(super) struct Branch {
 }
 
 impl Act for Snapshot {
+    fn names(&mut self) -> Vec<&mut String> {
+        vec![&mut self.container]
+    }
+
     fn around(&self) -> Around {
         Around::CHANGING
     }
@@ -118,6 +122,10 @@ impl Snapshot {
 }
 
 impl Act for Reset {
+    fn names(&mut self) -> Vec<&mut String> {
+        vec![&mut self.container]
+    }
+
     fn around(&self) -> Around {
         Around::CHANGING
     }
@@ -150,6 +158,10 @@ impl Reset {
 }
 
 impl Act for Branch {
+    fn names(&mut self) -> Vec<&mut String> {
+        vec![&mut self.container]
+    }
+
     fn around(&self) -> Around {
         Around::CHANGING
     }
@@ -208,6 +220,10 @@ const SNAPSHOTS: &[Column<SnapshotRow>] = &[
 ];
 
 impl Act for Snapshots {
+    fn names(&mut self) -> Vec<&mut String> {
+        self.container.iter_mut().collect()
+    }
+
     fn around(&self) -> Around {
         Around::READING
     }

@@ -79,10 +79,15 @@ impl Store {
 
     /// Says that there is no such container, and which name is near.
     pub fn no_container(&self, text: &str) -> Error {
+        let near = self.near_container(text);
+        Error::NoContainer { name: text.to_owned(), root: self.layout().root().to_owned(), near }
+    }
+
+    /// Returns the container's name that `text` may have been meant for.
+    pub(super) fn near_container(&self, text: &str) -> Option<String> {
         let names: Vec<String> =
             self.containers().unwrap_or_default().into_iter().map(|container| container.name).collect();
-        let near = nearest(text, names.iter());
-        Error::NoContainer { name: text.to_owned(), root: self.layout().root().to_owned(), near }
+        nearest(text, names.iter())
     }
 
     /// Returns the upper and work directories of a container that keeps them on disk.

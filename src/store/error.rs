@@ -32,6 +32,16 @@ pub enum Error {
         /// The nearest name there is.
         near: Option<String>,
     },
+    /// Neither an image nor a container has that name or id.
+    #[error("no image or container '{name}' in {}", root.display())]
+    NoSubject {
+        /// What was asked for.
+        name: String,
+        /// The store.
+        root: PathBuf,
+        /// The nearest name there is.
+        near: Option<String>,
+    },
     /// The start of an id that several have.
     #[error("'{prefix}' is the start of {} ids: {}", ids.len(), ids.join(", "))]
     AmbiguousId {

@@ -100,6 +100,17 @@ impl Store {
         }
     }
 
+    /// Finds an image where a container could have been named as well, and is not there.
+    pub fn image_else(&self, text: &str) -> Result<Image, Error> {
+        match self.image(text) {
+            Err(Error::NoImage { name, root, near }) => {
+                let near = near.or_else(|| self.near_container(text));
+                Err(Error::NoSubject { name, root, near })
+            }
+            found => found,
+        }
+    }
+
     fn no_image(&self, text: &str, names: &Names) -> Error {
         Error::NoImage {
             name: text.to_owned(),

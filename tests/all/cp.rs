@@ -143,7 +143,7 @@ fn names_mean_what_docker_means_by_them() {
         .stderr_is("ovlctl: cannot copy dir/app to box:/: a directory is where a file is to be");
     scene.run("cp file dir").fails(2).stderr_has("one of SRC and DEST must be CONTAINER:PATH");
     scene.run("cp file web:1:/etc").fails(1).stderr_has("'web:1' is an image, and images do not change");
-    scene.run("cp file nobody:/etc").fails(3).stderr_has("no image 'nobody'");
+    scene.run("cp file nobody:/etc").fails(3).stderr_has("no image or container 'nobody'");
 }
 
 #[test]

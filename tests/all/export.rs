@@ -345,7 +345,7 @@ fn what_makes_no_sense_is_refused() {
         scene.run(words).fails(2).stderr_has(reason);
     }
     scene.run("export box -o /dev/null").fails(1).stderr_has("it is no regular file");
-    scene.run("export nobody -o x.tar").fails(3).stderr_has("no image 'nobody'");
+    scene.run("export nobody -o x.tar").fails(3).stderr_has("no image or container 'nobody'");
 }
 
 #[test]

@@ -134,5 +134,5 @@ fn what_is_no_file_is_not_opened() {
     scene
         .run("ls wep:1:/etc")
         .fails(3)
-        .stderr_is("ovlctl: no image 'wep:1' in [STORE]\nhint: did you mean 'web:1'?");
+        .stderr_is("ovlctl: no image or container 'wep:1' in [STORE]\nhint: did you mean 'web:1'?");
 }

@@ -71,7 +71,7 @@ fn what_is_painted_is_headings_and_what_lines_begin_with() {
     assert_eq!(said("images --json").stdout.matches('\x1b').count(), 0);
     assert_eq!(
         said("inspect wep:1.4").stderr,
-        "\x1b[1m\x1b[31movlctl:\x1b[0m no image 'wep:1.4' in [STORE]\n\x1b[1m\x1b[36mhint:\x1b[0m did you mean 'web:1.4'?\n"
+        "\x1b[1m\x1b[31movlctl:\x1b[0m no image or container 'wep:1.4' in [STORE]\n\x1b[1m\x1b[36mhint:\x1b[0m did you mean 'web:1.4'?\n"
     );
 }
 

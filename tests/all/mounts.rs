@@ -253,3 +253,25 @@ fn store_at_a_path_of_any_bytes() {
         }
     }
 }
+
+#[test]
+fn mount_point_stands_for_the_name_of_its_container() {
+    let scene = loaded();
+    scene.run("mount --name box web:1 root").succeeds();
+    scene.run("mount --read-only web:1 other").succeeds();
+    fs::write(scene.path("root/new"), "n").unwrap();
+    for root in ["root", "./root", "root/"] {
+        scene.run(&format!("diff {root}")).succeeds().stdout_is("A /new");
+    }
+    assert_eq!(scene.run("inspect root").succeeds().json()[0]["Name"], "/box");
+    scene.run("commit root web:2").succeeds().stderr_has("web:2: 3 layers, 1 new");
+    scene.run("rm root").fails(4).stderr_has("cannot remove 'box': mounted on");
+    // An image is mounted there, and nothing at all.
+    scene.run("diff other").fails(3).stderr_has("no container 'other'");
+    scene.run("diff .").fails(3).stderr_has("no container '.'");
+    // A name is one, whatever is mounted in a directory that is called the same.
+    scene.mkdir("web:1");
+    scene.run("umount root").succeeds();
+    scene.run("mount box web:1").succeeds();
+    assert_eq!(scene.run("inspect web:1").succeeds().json()[0]["RepoTags"][0], "web:1");
+}

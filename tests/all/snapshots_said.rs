@@ -66,7 +66,11 @@ fn what_cannot_be_is_refused_with_what_to_do() {
             3,
             "cannot branch 'box': container 'box' has no snapshot 'x'\nhint: `ovlctl snapshots box` lists what there is",
         ),
-        ("rm none@one", 3, "no image 'none@one' in [STORE]\nhint: `ovlctl images` lists what there is"),
+        (
+            "rm none@one",
+            3,
+            "no image or container 'none@one' in [STORE]\nhint: `ovlctl images` and `ovlctl mounts` list what there is",
+        ),
         (
             "rm box@none",
             3,

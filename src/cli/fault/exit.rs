@@ -47,9 +47,10 @@ pub(super) fn of_archive(error: &archive::Error) -> Exit {
 /// What the exit code says of an error of the store.
 pub(super) fn of_store(error: &store::Error) -> Exit {
     match error {
-        store::Error::NoImage { .. } | store::Error::NoContainer { .. } | store::Error::NoSnapshot { .. } => {
-            Exit::NotFound
-        }
+        store::Error::NoImage { .. }
+        | store::Error::NoContainer { .. }
+        | store::Error::NoSubject { .. }
+        | store::Error::NoSnapshot { .. } => Exit::NotFound,
         store::Error::AmbiguousId { .. }
         | store::Error::NotAContainerName(_)
         | store::Error::NotASnapshotName(_) => Exit::Usage,

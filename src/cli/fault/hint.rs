@@ -46,6 +46,7 @@ pub(super) fn of_store(error: &store::Error) -> Option<String> {
     match error {
         store::Error::NoImage { near: Some(near), .. }
         | store::Error::NoContainer { near: Some(near), .. }
+        | store::Error::NoSubject { near: Some(near), .. }
         | store::Error::NoSnapshot { near: Some(near), .. } => Some(format!("did you mean '{near}'?")),
         store::Error::NoSpace(_) | store::Error::NoSpaceForLayer { .. } => {
             Some("free some with `ovlctl prune`".to_owned())
@@ -71,6 +72,9 @@ pub(super) fn of_store(error: &store::Error) -> Option<String> {
         }
         store::Error::InUse { .. } => Some("`ovlctl mounts` lists containers and mounts".to_owned()),
         store::Error::NoImage { near: None, .. } => Some("`ovlctl images` lists what there is".to_owned()),
+        store::Error::NoSubject { near: None, .. } => {
+            Some("`ovlctl images` and `ovlctl mounts` list what there is".to_owned())
+        }
         store::Error::NoContainer { near: None, .. } => {
             Some("`ovlctl mounts` lists what there is".to_owned())
         }

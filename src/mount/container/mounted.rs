@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use crate::mount::{OverlayMount, inuse, table};
 use crate::store::layout::LINKS;
-use crate::store::record::SnapshotRecord;
+use crate::store::record::{ContainerRecord, SnapshotRecord};
 use crate::store::{self, Store};
 
 /// What stands before the id in a mount's source.
@@ -45,6 +45,15 @@ pub fn find_mounts(store: &Store, text: &OsStr) -> Result<Vec<OverlayMount>, Err
     }
     let target = fs::canonicalize(text).unwrap_or_else(|_| PathBuf::from(text));
     Ok(overlays.into_iter().rfind(|mount| mount.target == target).into_iter().collect())
+}
+
+/// Returns the container that is mounted on `target`; `None` where nothing or something else is.
+pub fn container_on(store: &Store, target: &Path) -> Result<Option<ContainerRecord>, Error> {
+    let Ok(target) = fs::canonicalize(target) else { return Ok(None) };
+    match mounts(store)?.into_iter().rfind(|mounted| mounted.target == target) {
+        Some(mounted) => Ok(store.container(&mounted.id)?),
+        None => Ok(None),
+    }
 }
 
 /// Finds the snapshot that `text` means, if it does.
