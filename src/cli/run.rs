@@ -85,6 +85,9 @@ pub(super) struct Run {
     keep_caps: bool,
     #[command(flatten)]
     pick: Pick,
+    /// Those that are configured: for a new container
+    #[arg(skip)]
+    options: Vec<String>,
 }
 
 /// Which network it sees.
@@ -99,6 +102,7 @@ enum Network {
 impl Act for Run {
     fn configure(&mut self, config: &Config) {
         self.pick.moved.configure(config);
+        self.options = config.options().to_vec();
     }
 
     fn around(&self) -> Around {
@@ -170,7 +174,7 @@ impl Run {
             upper: UpperWish::Store,
             remove: self.rm,
         };
-        Ok(Held::new(change, image, wishes)?)
+        Ok(Held::new(change, image, wishes, &self.options)?)
     }
 
     fn in_room(&self, task: &Task, held: Held<'_>) -> Result<u8, Cause> {

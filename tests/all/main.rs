@@ -68,6 +68,7 @@ mod targets_swapped; // for a link, at every moment
 // What is looked at.
 mod at_layer; // fewer of an image's layers
 mod run; // what a command finds in a container, and what it cannot reach
+mod run_around; // what is around it: mount options, names, networks, many layers
 mod bisect; // the first layer at which a command fails
 mod blame; // which layer a path comes from
 mod cp; // files in and out of containers

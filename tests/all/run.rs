@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::{Image, Layer, Scene, image, layer, needs};
 
 /// A base layer with a shell and its commands.
-fn base() -> Option<Layer> {
+pub(super) fn base() -> Option<Layer> {
     let base = layer().file_of_bytes(b"bin/busybox", &needs::busybox()?).mode(0o755);
     let base = base.file("etc/passwd", "root:x:0:0::/root:/bin/sh\nwww:x:33:34::/var/www:/bin/sh\n");
     Some(base.file("etc/group", "tty:x:5:www\n").symlink("bin/sh", "busybox"))
@@ -21,18 +21,18 @@ fn web(config: Value) -> Option<Image> {
 }
 
 /// A scene with an image of this config.
-fn scene(config: Value) -> Option<Scene> {
+pub(super) fn scene(config: Value) -> Option<Scene> {
     scene_of(&web(config)?)
 }
 
-fn scene_of(image: &Image) -> Option<Scene> {
+pub(super) fn scene_of(image: &Image) -> Option<Scene> {
     let scene = Scene::new();
     scene.save("image.tar", image);
     scene.run("load -q image.tar").succeeds();
     Some(scene)
 }
 
-fn shell(scene: &Scene, options: &str, script: &str) -> crate::support::outcome::Outcome {
+pub(super) fn shell(scene: &Scene, options: &str, script: &str) -> crate::support::outcome::Outcome {
     let options: Vec<&str> = options.split_whitespace().collect();
     scene.run_args(&[&["run"], &options[..], &["--", "/bin/sh", "-c", script]].concat())
 }

@@ -6,8 +6,9 @@ use std::process::Child;
 use super::ended::{is_mounted, refuse_mounted};
 use super::{Error, How, Wishes, container_plan, create, image_of, make_work, upper};
 use crate::mount::options::Options;
-use crate::mount::plan::{Lower, MAX_LOWER, Method, Plan};
+use crate::mount::plan::{Access, Lower, MAX_LOWER, Method, Plan};
 use crate::mount::room::{Room, within};
+use crate::mount::tidy_work;
 use crate::store::images::Image;
 use crate::store::record::ContainerRecord;
 use crate::store::{Change, Own};
@@ -24,10 +25,15 @@ pub struct Held<'a> {
 }
 
 impl<'a> Held<'a> {
-    /// Makes a container over an image.
-    pub fn new(change: Change<'a>, image: &Image, wishes: Wishes<'_>) -> Result<Self, Error> {
+    /// Makes a container over an image, which is mounted with options as `-o` takes them, now and later.
+    pub fn new(
+        change: Change<'a>,
+        image: &Image,
+        wishes: Wishes<'_>,
+        options: &[String],
+    ) -> Result<Self, Error> {
         let upper = upper(change.store(), wishes.upper)?;
-        let (record, own) = create(&change, image, &wishes, upper, (&[], None))?;
+        let (record, own) = create(&change, image, &wishes, upper, (options, None))?;
         Ok(Self { change, own, record })
     }
 
@@ -49,11 +55,13 @@ impl<'a> Held<'a> {
         start: impl FnOnce(&Room) -> io::Result<Child> + Send,
         attend: impl FnOnce(Child) -> io::Result<T> + Send,
     ) -> Result<T, Error> {
-        let plan = self.plan()?;
-        plan.check()?;
-        if let crate::mount::Access::Writable { upper, work } = &plan.access {
-            crate::mount::tidy_work(upper, work)?;
-        }
+        let plan = match self.checked_plan() {
+            Ok(plan) => plan,
+            Err(error) => {
+                self.forget();
+                return Err(error);
+            }
+        };
         let mut held = Some(self);
         let ran = within(
             &plan,
@@ -64,11 +72,18 @@ impl<'a> Held<'a> {
             },
             attend,
         );
-        if let Some(Self { change, own, record }) = held.filter(|held| held.record.unfinished) {
-            // It is new, and nobody has seen it.
-            let _ = change.remove_container(&record, &own);
+        if let Some(held) = held {
+            held.forget();
         }
         Ok(ran?)
+    }
+
+    /// Removes what is new, and nobody has seen.
+    fn forget(self) {
+        if self.record.unfinished {
+            // Why it was not mounted is what the user needs to know.
+            let _ = self.change.remove_container(&self.record, &self.own);
+        }
     }
 
     /// Now the mount says that it is in use: nobody is to wait for this command any longer.
@@ -78,6 +93,15 @@ impl<'a> Held<'a> {
             self.change.record_container(&self.record)?;
         }
         Ok(())
+    }
+
+    fn checked_plan(&self) -> Result<Plan, Error> {
+        let plan = self.plan()?;
+        plan.check()?;
+        if let Access::Writable { upper, work } = &plan.access {
+            tidy_work(upper, work)?;
+        }
+        Ok(plan)
     }
 
     fn plan(&self) -> Result<Plan, Error> {
