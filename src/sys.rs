@@ -13,6 +13,7 @@ pub mod furnish;
 pub mod interrupt;
 pub mod kmsg;
 pub mod lock;
+pub mod loopback;
 pub mod mount;
 pub mod namespace;
 pub mod new_file;

@@ -25,7 +25,7 @@ use crate::mount::container::{self, Held, UpperWish, Wishes, image_of};
 use crate::mount::room::Room;
 use crate::store::Store;
 use crate::store::images::Image;
-use crate::sys::caps::TO_EXTRACT;
+use crate::sys::caps::{self, Need, TO_EXTRACT};
 use crate::sys::lock::Share;
 use crate::sys::namespace;
 use crate::sys::terminal;
@@ -95,7 +95,7 @@ pub(super) struct Run {
 enum Network {
     /// This machine's
     Host,
-    /// None
+    /// None but a loopback device of its own
     None,
 }
 
@@ -182,6 +182,9 @@ impl Run {
             Network::Host => namespace::Network::Host,
             Network::None => namespace::Network::None,
         };
+        if self.net == Network::None && !caps::missing(&[Need::NetAdmin]).is_empty() {
+            fault::warn("its loopback device stays down: to raise it CAP_NET_ADMIN is needed");
+        }
         let attendant = Attendant::new(task.foreground).map_err(super::place::failed)?;
         let status = held.run(
             network,

@@ -22,6 +22,8 @@ pub enum Need {
     Mknod,
     /// File capabilities.
     Setfcap,
+    /// Network devices.
+    NetAdmin,
 }
 
 /// What mounting needs.
@@ -50,6 +52,7 @@ impl Need {
             Self::Fsetid => Capability::CAP_FSETID,
             Self::Mknod => Capability::CAP_MKNOD,
             Self::Setfcap => Capability::CAP_SETFCAP,
+            Self::NetAdmin => Capability::CAP_NET_ADMIN,
         }
     }
 

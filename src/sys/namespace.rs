@@ -9,7 +9,8 @@ use rustix::io::Errno;
 use rustix::mount::{self, UnmountFlags};
 use rustix::{process, system};
 
-use super::CallFailed;
+use super::caps::{self, Need};
+use super::{CallFailed, loopback};
 
 type Result<T> = std::result::Result<T, CallFailed>;
 
@@ -19,7 +20,7 @@ pub const PLACE: &str = "/proc/driver";
 /// Which network a strange program sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
-    /// None, not even a loopback device that is up.
+    /// None but a loopback device, which is up where this process may raise it.
     None,
     /// This machine's.
     Host,
@@ -33,7 +34,13 @@ pub fn own_namespaces(network: Network) -> Result<()> {
         flags |= CloneFlags::CLONE_NEWNET;
     }
     nix::sched::unshare(flags)
-        .map_err(|e| CallFailed::new("unshare(CLONE_NEWPID|…)", Errno::from_raw_os_error(e as i32)))
+        .map_err(|e| CallFailed::new("unshare(CLONE_NEWPID|…)", Errno::from_raw_os_error(e as i32)))?;
+    match network {
+        Network::Host => Ok(()),
+        // Programs that talk only to themselves want it, but most do not.
+        Network::None if !caps::missing(&[Need::NetAdmin]).is_empty() => Ok(()),
+        Network::None => loopback::raise(),
+    }
 }
 
 /// Makes the mount at `root` this process' whole world: nothing else is mounted in its namespace any more.

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use super::run::scene;
+use super::run::{scene, shell};
 use crate::support::Scene;
 
 /// Runs a script by `/bin/sh` with the settings in `ovlctl.toml`.
@@ -60,4 +60,34 @@ fn options_that_cannot_be_leave_no_container() {
     configured(&scene, "--name box web:1", "true").fails(125).stderr_has("frobnicate");
     scene.run("mounts -q").succeeds().stdout_is("");
     assert_eq!(fs::read_dir(scene.store().join("containers")).map_or(0, Iterator::count), 0);
+}
+
+#[test]
+fn without_a_network_a_program_can_talk_to_itself() {
+    let Some(scene) = scene(json!({})) else { return };
+    let script = "busybox ls /sys/class/net; busybox cat /sys/class/net/lo/flags
+        busybox ping -c 1 -W 60 127.0.0.1 > /dev/null && echo answered";
+    let said = shell(&scene, "--rm --net none web:1", script).succeeds();
+    let _ = said.stderr_is("").stdout_is("lo\n0x9\nanswered");
+}
+
+#[test]
+fn loopback_stays_down_without_the_right_to_raise_it() {
+    let Some(scene) = scene(json!({})) else { return };
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--bounding-set=-net_admin", env!("CARGO_BIN_EXE_ovlctl"), "--root"]).arg(scene.store());
+    command.args([
+        "run",
+        "--rm",
+        "--net",
+        "none",
+        "web:1",
+        "--",
+        "/bin/busybox",
+        "cat",
+        "/sys/class/net/lo/flags",
+    ]);
+    let command = command.env_clear().env("PATH", "/usr/bin:/bin").env("OVLCTL_NO_SYNC", "1");
+    let said = scene.outcome(command.current_dir(scene.path(""))).succeeds().stdout_is("0x8");
+    let _ = said.stderr_is("warning: its loopback device stays down: to raise it CAP_NET_ADMIN is needed");
 }
