@@ -12,7 +12,7 @@ use clap::Args;
 
 use super::Context;
 use super::act::{Act, Around};
-use super::fault::{Cause, Fault};
+use super::fault::{self, Cause, Fault};
 use super::place::{LookFault, failed};
 use super::task::{NOT_FOUND, NOT_RUNNABLE, NOT_TRIED, RESOLV, Task, raw, word};
 use crate::mount::accounts::{self, Account};
@@ -91,16 +91,31 @@ fn move_in(room: &Room, task: &Task) -> Result<(), Cause> {
     furnish(&root, furniture).map_err(failed)?;
     let resolv = room.file(RESOLV);
     if resolv.exists() {
-        if let Some(place) = root.find(b"etc/resolv.conf", Last::Followed).map_err(failed)? {
-            if kind(&place.stat().map_err(failed)?) == FileType::RegularFile {
-                furnish::bind(&resolv, &place, true).map_err(failed)?;
-            }
-        }
+        resolve_names(&root, &resolv)?;
     }
     if let Some(name) = &task.hostname {
         namespace::set_hostname(name.as_bytes()).map_err(failed)?;
     }
     namespace::enter(&room.root()).map_err(failed)
+}
+
+/// Shows this machine's resolv.conf in the place of the root's. Where that is a link, as to what systemd-resolved would
+/// make there, the link itself is covered: what it leads to may be missing, and to make it would be a change.
+fn resolve_names(root: &Dir, resolv: &Path) -> Result<(), Cause> {
+    match root.find(b"etc/resolv.conf", Last::Kept).map_err(failed)? {
+        Some(place)
+            if matches!(kind(&place.stat().map_err(failed)?), FileType::RegularFile | FileType::Symlink) =>
+        {
+            furnish::bind(resolv, &place, true).map_err(failed)
+        }
+        Some(_) => unresolved("is no file"),
+        None => unresolved("is missing"),
+    }
+}
+
+fn unresolved(why: &str) -> Result<(), Cause> {
+    fault::warn(&format!("no names are resolved: its /etc/resolv.conf {why}"));
+    Ok(())
 }
 
 /// Finds a path inside the root, wherever its links lead there; what is missing is made.

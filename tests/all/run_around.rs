@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::json;
 
-use super::run::{scene, shell};
-use crate::support::Scene;
+use super::run::{base, scene, scene_of, shell};
+use crate::support::{Image, Scene, image, layer};
 
 /// Runs a script by `/bin/sh` with the settings in `ovlctl.toml`.
 fn configured(scene: &Scene, options: &str, script: &str) -> crate::support::outcome::Outcome {
@@ -90,4 +90,66 @@ fn loopback_stays_down_without_the_right_to_raise_it() {
     let command = command.env_clear().env("PATH", "/usr/bin:/bin").env("OVLCTL_NO_SYNC", "1");
     let said = scene.outcome(command.current_dir(scene.path(""))).succeeds().stdout_is("0x8");
     let _ = said.stderr_is("warning: its loopback device stays down: to raise it CAP_NET_ADMIN is needed");
+}
+
+#[test]
+fn names_are_resolved_wherever_resolv_conf_leads() {
+    let Some(base) = base() else { return };
+    let resolv = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    for link in
+        ["../run/systemd/resolve/stub-resolv.conf", "/etc/resolv.conf", "own", "/proc/1/root/etc/resolv.conf"]
+    {
+        let image = image("web:1")
+            .layer(&base)
+            .layer(&layer().symlink("etc/resolv.conf", link).file("etc/own", "own"));
+        let Some(scene) = scene_of(&image) else { return };
+        let script =
+            "busybox cat /etc/resolv.conf; echo x > /etc/resolv.conf; busybox cat /etc/own; busybox ls /run";
+        let said = shell(&scene, "--name box web:1", script).said();
+        assert_eq!(said.stdout, format!("{resolv}own"), "{link}");
+        scene.run("diff box").succeeds().stdout_is("");
+    }
+}
+
+#[test]
+fn no_names_are_resolved_where_resolv_conf_is_gone() {
+    let Some(base) = base() else { return };
+    let base = base.file("etc/resolv.conf", "own");
+    let image = |layer| image("web:1").layer(&base).layer(&layer);
+    for (image, said) in [
+        (image(layer().whiteout("etc/resolv.conf")), "is missing"),
+        (image(layer().dir("etc/resolv.conf")), "is no file"),
+    ] {
+        let Some(scene) = scene_of(&image) else { return };
+        let said = format!("warning: no names are resolved: its /etc/resolv.conf {said}");
+        shell(&scene, "--name box web:1", "echo ran").succeeds().stdout_is("ran").stderr_is(&said);
+        shell(&scene, "--net none box", "echo ran").succeeds().stdout_is("ran").stderr_is("");
+        scene.run("diff box").succeeds().stdout_is("");
+    }
+}
+
+/// An image of so many layers, the lowest with a shell.
+fn of_layers(count: usize) -> Option<Image> {
+    let all = (1..count).map(|nr| layer().file(&format!("layers/{nr}"), ""));
+    Some(all.fold(image("web:1").layer(&base()?), |image, layer| image.layer(&layer)))
+}
+
+#[test]
+fn image_may_have_as_many_layers_as_overlayfs_takes() {
+    for (count, said, changed) in [
+        (499, "", ""),
+        // One more would be too many: what is mounted on is made in the container.
+        (500, "warning: no names are resolved: its /etc/resolv.conf is missing", "A /dev\nA /proc\nA /sys"),
+    ] {
+        let Some(scene) = of_layers(count).and_then(|image| scene_of(&image)) else { return };
+        let script = "busybox ls /layers | busybox wc -l; busybox test -e /proc/1/status && echo all";
+        let ran = shell(&scene, "--name box web:1", script).succeeds().stderr_is(said);
+        let _ = ran.stdout_is(&format!("{}\nall", count - 1));
+        scene.run("diff box").succeeds().stdout_is(changed);
+    }
+    let Some(image) = of_layers(501) else { return };
+    let scene = Scene::new();
+    scene.save("image.tar", &image);
+    let said = scene.run("run --rm image.tar -- /bin/sh").fails(125);
+    let _ = said.stderr_has("501 layers are too many: overlayfs takes at most 500");
 }
