@@ -20,15 +20,13 @@ def fill(root, images, layers):
         names = json.load(file)
     for nr in range(images):
         below, stack = None, []
+        record = like(image, id=digest("image", nr), layers=[])
         for at in range(layers):
-            chain_id = digest("layer", nr, at)
-            one_layer(root, layer, chain_id, below, stack, rng)
+            diff_id = digest("diff", nr, at)
+            chain_id = chained(below, diff_id)
+            one_layer(root, like(layer, chain_id=chain_id, diff_id=diff_id, parent=below), stack, rng)
+            record["layers"].append(like(image["layers"][at], chain_id=chain_id, diff_id=diff_id))
             below = chain_id
-        record = like(image, id=digest("image", nr))
-        record["layers"] = [
-            like(image["layers"][at], chain_id=digest("layer", nr, at), diff_id=digest("diff", nr, at))
-            for at in range(layers)
-        ]
         folder = f"{root}/images/{hexes(record['id'])}"
         os.mkdir(folder, 0o700)
         write(f"{folder}/image.json", json.dumps(record))
@@ -37,20 +35,25 @@ def fill(root, images, layers):
     write(f"{root}/names.json", json.dumps(names))
 
 
-def one_layer(root, layer, chain_id, below, stack, rng):
-    record = like(layer, chain_id=chain_id, diff_id=chain_id, parent=below)
-    write(f"{root}/layers/{hexes(chain_id)}.json", json.dumps(record))
-    folder, link = f"{root}/overlay2/{hexes(chain_id)}", "".join(rng.choices(LETTERS, k=26))
+def one_layer(root, record, stack, rng):
+    name, link = hexes(record["chain_id"]), "".join(rng.choices(LETTERS, k=26))
+    write(f"{root}/layers/{name}.json", json.dumps(record))
+    folder = f"{root}/overlay2/{name}"
     os.makedirs(f"{folder}/diff")
     write(f"{folder}/link", link)
     if stack:
         write(f"{folder}/lower", ":".join(stack))
-    os.symlink(f"../{hexes(chain_id)}/diff", f"{root}/overlay2/l/{link}")
+    os.symlink(f"../{name}/diff", f"{root}/overlay2/l/{link}")
     stack.insert(0, f"l/{link}")
 
 
 def digest(*what):
     return "sha256:" + hashlib.sha256(repr(what).encode()).hexdigest()
+
+
+def chained(below, diff_id):
+    """The chain id of a layer on that stack (image-spec, config.md)."""
+    return diff_id if below is None else "sha256:" + hashlib.sha256(f"{below} {diff_id}".encode()).hexdigest()
 
 
 def hexes(text):
