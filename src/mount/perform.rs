@@ -49,7 +49,7 @@ pub fn perform(plan: &Plan, target: &Target) -> Result<Mounted, Error> {
         let tree = slots.get(TREE)?;
         let undo = Undo(tree);
         look(plan, &script, tree)?;
-        let warnings = of_made(log.since());
+        let warnings = log.warnings();
         sure_after_all(plan, claim.state, &warnings)?;
         let mount_id = mount::mount_id(tree)?;
         undo.keep();
@@ -183,12 +183,6 @@ fn sure_after_all(plan: &Plan, sure: InUse, warnings: &[String]) -> Result<(), E
     }
 }
 
-/// Leaves out what the kernel says only of overlays that it refuses (ovl_report_in_use): somebody else's was, meanwhile.
-fn of_made(mut warnings: Vec<String>) -> Vec<String> {
-    warnings.retain(|said| !said.contains("to override exclusive upperdir protection"));
-    warnings
-}
-
 /// Takes a mount away again unless it is kept.
 #[must_use]
 struct Undo<'a>(&'a OwnedFd);
@@ -203,18 +197,5 @@ impl Drop for Undo<'_> {
     fn drop(&mut self) {
         // Nothing more can be done here, and the error that leads here is the one to be told.
         let _gone: Result<(), CallFailed> = mount::detach(self.0);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_said_of_a_refusal_is_said_of_another_mount() {
-        let used = "lowerdir is in-use as upperdir/workdir of another mount, ";
-        let refused = format!("{used}mount with '-o index=off' to override exclusive upperdir protection.");
-        let warned = format!("{used}accessing files from both mounts will result in undefined behavior.");
-        assert_eq!(of_made(vec![refused, warned.clone()]), [warned]);
     }
 }
