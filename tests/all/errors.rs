@@ -200,7 +200,12 @@ fn store_of_others_is_not_taken() {
     scene.write("store/somebodys", b"file");
     scene.save("x.tar", &image("x").layer(&layer().file("a", "1")));
     let said = scene.run("load x.tar").fails(1);
-    assert!(said.stderr.contains("[STORE]"), "{}", said.stderr);
+    said.stderr_is(
+        "
+        ovlctl: cannot load x.tar: [STORE] is not empty, and no store of ovlctl's
+        hint: give --root a new directory, or one that is a store
+        ",
+    );
     assert!(scene.path("store/somebodys").exists());
 }
 

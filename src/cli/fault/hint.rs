@@ -57,9 +57,8 @@ pub(super) fn of_store(error: &store::Error) -> Option<String> {
         store::Error::Record { source: Unreadable::Later(_), .. } => {
             Some("use the ovlctl that made it, or a later one".to_owned())
         }
-        store::Error::Unfit { .. } | store::Error::NotAStore(_) => {
-            Some("give --root a directory on ext4, xfs or btrfs".to_owned())
-        }
+        store::Error::Unfit { .. } => Some("give --root a directory on ext4, xfs or btrfs".to_owned()),
+        store::Error::NotAStore(_) => Some("give --root a new directory, or one that is a store".to_owned()),
         store::Error::Layer { source: layer::Error::Unheld { .. }, .. } => {
             Some("--xattrs=warn leaves such attributes out".to_owned())
         }
