@@ -1,5 +1,6 @@
 //! The guide does what it says: each page, from top to bottom, as its reader types it.
 
+use std::env;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -7,11 +8,17 @@ use std::process::{Command, Stdio};
 
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
 
-use crate::support::page::{Step, steps};
+use crate::support::page::{Expects, Step, steps};
 use crate::support::{Scene, needs};
 
-/// Says that there are kernels to boot (`scripts/kernel`), and a QEMU to do it.
-const HAS_KERNELS: &str = "OVLCTL_GUIDE_KERNELS";
+/// Where `scripts/kernel` keeps kernels, where there is a QEMU to boot them, too.
+const KERNELS: &str = "OVLCTL_GUIDE_KERNELS";
+
+/// Is set where a page may build the kernel lab in this checkout, too.
+const LAB: &str = "OVLCTL_GUIDE_LAB";
+
+/// What cargo looks at.
+const CARGO: [&str; 4] = ["CARGO_HOME", "RUSTUP_HOME", "CARGO_TARGET_DIR", "CARGO_PROFILE_DEV_DEBUG"];
 
 /// Runs each command in one shell, and tells the exit code and where its output ends. Nobody types anything in.
 const SHELL: &str = r#"exec 2>&1 </dev/null
@@ -61,7 +68,8 @@ fn typed(scene: &Scene, steps: &[Step]) -> Command {
     // The tests are root's already, and sudo would take the store's place from the environment.
     scene.write("bin/sudo", b"#!/bin/sh\nexec \"$@\"\n");
     fs::set_permissions(bin.join("sudo"), fs::Permissions::from_mode(0o755)).expect("chmod");
-    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    // Where cargo is, only this test's own environment knows.
+    let path = env::var("PATH").expect("a path");
     let mut shell = Command::new("bash");
     shell.args(["-c", SHELL, "bash"]).args(files).current_dir(scene.mkdir("try")).stdin(Stdio::null());
     shell.env_clear().env("PATH", format!("{}:{path}", bin.display())).env("HOME", scene.path(""));
@@ -70,37 +78,41 @@ fn typed(scene: &Scene, steps: &[Step]) -> Command {
         .env("OVLCTL_NO_SYNC", "1")
         .env("COLUMNS", "100")
         .env("LC_ALL", "C.UTF-8");
-    if let Some(kernels) = std::env::var_os(HAS_KERNELS) {
+    if let Some(kernels) = env::var_os(KERNELS) {
         shell.env("XDG_CACHE_HOME", kernels);
+    }
+    if env::var_os(LAB).is_some() {
+        shell.envs(env::vars_os().filter(|(name, _)| CARGO.iter().any(|cargo| name == cargo)));
     }
     shell
 }
 
 fn is_here(need: &str) -> bool {
-    if need != "kernel" {
-        return needs::tool(need);
-    }
-    let is_here = std::env::var_os(HAS_KERNELS).is_some();
+    let variable = match need {
+        "kernel" => KERNELS,
+        "lab" => LAB,
+        tool => return needs::tool(tool),
+    };
+    let is_here = env::var_os(variable).is_some();
     if !is_here {
-        needs::skipped(&format!("what takes a kernel: scripts/test has one, and sets {HAS_KERNELS}"));
+        needs::skipped(&format!("what takes a {need}: scripts/test has it, and sets {variable}"));
     }
     is_here
 }
 
 /// A page that no test named would be wrong unseen.
 #[test]
-fn every_page_is_linked_and_run() {
+fn every_page_of_the_guide_is_typed() {
     let readme = fs::read_to_string(checkout().join("README.md")).expect("a README");
-    for entry in fs::read_dir(checkout().join("docs")).expect("docs") {
-        let name = entry.expect("readdir").file_name().into_string().expect("a name");
-        let page = fs::read_to_string(checkout().join("docs").join(&name)).expect("text");
-        if name.ends_with(".md") && !steps(&page).is_empty() {
-            assert!(readme.contains(&format!("(docs/{name})")), "README.md does not name docs/{name}");
-            assert!(
-                include_str!("guide.rs").contains(&format!("holds(\"{name}\")")),
-                "no test runs docs/{name}"
-            );
-        }
+    let (_, guide) = readme.split_once("## Guide").expect("the README lists its pages");
+    let (guide, _) = guide.split_once("\n## ").expect("and goes on");
+    let pages: Vec<&str> = guide.split("](docs/").skip(1).filter_map(|link| link.split(')').next()).collect();
+    assert!(!pages.is_empty(), "no page is linked");
+    for page in pages {
+        assert!(
+            include_str!("guide.rs").contains(&format!("holds(\"{page}\")")),
+            "no test types docs/{page}"
+        );
     }
 }
 
@@ -117,4 +129,23 @@ fn building() {
 #[test]
 fn coming_from_docker() {
     holds("coming-from-docker.md");
+}
+
+#[test]
+fn kernel_rootfs() {
+    holds("kernel-rootfs.md");
+}
+
+#[test]
+fn comparing_kernels() {
+    holds("comparing-kernels.md");
+}
+
+#[test]
+fn troubleshooting() {
+    let page = fs::read_to_string(checkout().join("docs/troubleshooting.md")).expect("a page of the guide");
+    let told = page.lines().filter(|line| line.starts_with("### ")).count();
+    let provoked = steps(&page).iter().filter(|step| matches!(step.expects, Expects::Error(_))).count();
+    assert_eq!(told, provoked, "an error is told that nothing brings about");
+    holds("troubleshooting.md");
 }
