@@ -82,7 +82,7 @@ pub fn of(id: u64, mounts: &[Mount]) -> Vec<Holder> {
             found.push(Holder::Process { pid, command: command.trim_end().to_owned(), what });
         }
     }
-    found
+    others(found)
 }
 
 /// Finds who keeps an overlay, of which these are the mounts, from becoming read-only: has a file open for writing or
@@ -99,7 +99,12 @@ pub fn writers(ids: &[u64]) -> Vec<Holder> {
             found.push(Holder::Process { pid, command: command.trim_end().to_owned(), what });
         }
     }
-    // A shell's `>file` is open in all that it starts, and so in this process too.
+    others(found)
+}
+
+/// Leaves this process out, unless it is the only one: a shell's working directory and its `>file` are had by all that
+/// it starts.
+fn others(mut found: Vec<Holder>) -> Vec<Holder> {
     let ours = |holder: &Holder| matches!(holder, Holder::Process { pid, .. } if *pid == std::process::id());
     if !found.iter().all(ours) {
         found.retain(|holder| !ours(holder));

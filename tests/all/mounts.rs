@@ -189,6 +189,19 @@ fn busy_target_names_who_holds_it() {
 }
 
 #[test]
+fn shell_that_stands_in_the_target_is_named_and_not_what_it_has_started() {
+    let scene = loaded();
+    scene.run("mount web:1 root").succeeds();
+    let mut shell = Command::new("sh");
+    // Not the shell's last command, or it would become that.
+    shell.args(["-c", r#""$0" --root "$1" umount "$PWD"; exit $?"#, env!("CARGO_BIN_EXE_ovlctl")]);
+    let said = scene.outcome(shell.arg(scene.store()).current_dir(scene.path("root"))).fails(4);
+    let line = said.stderr.lines().next().expect("an error");
+    assert!(line.starts_with("ovlctl: cannot unmount [DIR]/root: in use by pid "), "{line}");
+    assert!(line.ends_with(" (sh, its working directory)") && !line.contains("ovlctl, "), "{line}");
+}
+
+#[test]
 fn lazy_umount_takes_a_busy_target_away() {
     let scene = loaded();
     scene.run("mount --name box web:1 root").succeeds();
