@@ -170,6 +170,7 @@ impl Cli {
     fn run(mut self, config: Config) -> Result<(), Fault> {
         let files = crate::sys::raise_file_limit();
         crate::sys::outlive_size_limit();
+        look::tell(self.looks.verbose);
         config.color().hold();
         config.units().hold();
         let act = self.verb.act();

@@ -57,9 +57,9 @@ pub mod sync;
 pub mod usage;
 pub mod views;
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use arrive::Arrivals;
@@ -73,6 +73,7 @@ use stage::Stage;
 use crate::sys::dir::{Dir, FileType};
 use crate::sys::filesystem::Filesystem;
 use crate::sys::lock::{Holder, Lock, Share};
+use crate::sys::path;
 
 /// A store that may be read.
 #[derive(Debug)]
@@ -271,7 +272,7 @@ pub struct Own {
 impl Drop for Own {
     fn drop(&mut self) {
         // While the lock is still held: whoever waits for it sees that the file is gone, and starts anew.
-        let _ = fs::remove_file(&self.path);
+        let _ = path::unlink(&self.path);
     }
 }
 
@@ -279,9 +280,9 @@ impl Drop for Own {
 fn create(layout: &Layout) -> Result<(), Error> {
     let root = layout.root();
     if let Some(parent) = root.parent() {
-        fs::create_dir_all(parent).map_err(file(parent))?;
+        path::mkdirs(parent, 0o777).map_err(file(parent))?;
     }
-    match DirBuilder::new().mode(0o700).create(root) {
+    match path::mkdir(root, 0o700) {
         Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(file(root)(e)),
         Ok(()) | Err(_) => {}
     }
@@ -356,12 +357,12 @@ fn try_out(root: &Dir) -> Result<(), Error> {
 
 /// Makes a folder of the store's where it is missing.
 fn folder(path: &Path) -> Result<(), Error> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(file(path))
+    path::mkdirs(path, 0o700).map_err(file(path))
 }
 
 /// Makes a directory that only root may enter.
 fn private_dir(path: &Path) -> Result<(), Error> {
-    DirBuilder::new().mode(0o700).create(path).map_err(file(path))
+    path::mkdir(path, 0o700).map_err(file(path))
 }
 
 /// Returns the time now (RFC 3339).

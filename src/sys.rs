@@ -17,10 +17,12 @@ pub mod loopback;
 pub mod mount;
 pub mod namespace;
 pub mod new_file;
+pub mod path;
 pub mod probe;
 pub mod script;
 pub mod signal;
 pub mod terminal;
+pub mod trace;
 pub mod tree;
 
 use std::ffi::{CString, OsStr};

@@ -15,7 +15,7 @@ use super::fault::{self, Cause, Fault};
 use super::place::LookFault;
 use super::print::{self, Column, Listing};
 use super::task::{Asked, Bytes, NOT_TRIED, Task};
-use super::{Context, permit};
+use super::{Context, look, permit};
 use crate::digest::Digest;
 use crate::mount::container;
 use crate::mount::room::Room;
@@ -29,12 +29,12 @@ use crate::sys::namespace::Network;
 /// Runs the command with the whole image, where it has to fail, and then with fewer of its layers, each time in a root of
 /// its own: /proc, /dev, the image's environment, what Docker leaves root by default, no network, and no trace of anything
 /// afterwards. A command that a layer does not have fails there too: of layers at which it succeeds the uppermost is
-/// looked for first.
+/// looked for first. With -v it shows what the command prints, on standard error.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   ovlctl bisect web:1.4 -- /usr/bin/app --version
-  ovlctl bisect --verbose web:1.4 -- sh -c 'test -e /etc/app.conf'")]
+  ovlctl bisect -v web:1.4 -- sh -c 'test -e /etc/app.conf'")]
 pub(super) struct Bisect {
     /// Its name or id
     #[arg(value_name = "IMAGE")]
@@ -45,9 +45,6 @@ pub(super) struct Bisect {
     /// Let it use this machine's network
     #[arg(long)]
     net: bool,
-    /// Show what it prints, on standard error
-    #[arg(short, long)]
-    verbose: bool,
     #[command(flatten)]
     listing: Listing,
 }
@@ -129,7 +126,7 @@ impl Bisect {
         let task = Task {
             command: self.command.iter().map(|word| Path::new(word).into()).collect(),
             environment: environment.to_vec(),
-            silent: !self.verbose,
+            silent: !look::is_verbose(),
             shut_in: true,
             ..Task::default()
         };

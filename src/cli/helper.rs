@@ -48,13 +48,14 @@ impl Helper {
         if asked.fake {
             return Ok(None);
         }
+        let told = std::iter::repeat_n(OsString::from("--verbose"), asked.verbose);
         if self == Self::Umount {
             let lazily = asked.lazily.then(|| OsString::from("--lazy"));
-            return Ok(Some(
-                ["ovlctl".into(), "umount".into()].into_iter().chain(lazily).chain([place.clone()]).collect(),
-            ));
+            let line = ["ovlctl".into(), "umount".into()].into_iter().chain(told).chain(lazily);
+            return Ok(Some(line.chain([place.clone()]).collect()));
         }
         let mut line: Vec<OsString> = vec!["ovlctl".into(), "mount".into(), "--as-helper".into()];
+        line.extend(told);
         line.extend(options(&asked.options, place));
         line.extend(["--".into(), asked.places[0].clone(), place.clone()]);
         Ok(Some(line))
@@ -77,6 +78,7 @@ struct Asked {
     options: Vec<u8>,
     fake: bool,
     lazily: bool,
+    verbose: usize,
 }
 
 impl Asked {
@@ -94,8 +96,9 @@ impl Asked {
                 match letter {
                     b'f' => asked.fake = true,
                     b'l' => asked.lazily = true,
-                    // Nothing to be sloppy about, no mtab to write, no more to say, and no way to remount for umount.
-                    b's' | b'n' | b'v' | b'r' => {}
+                    b'v' => asked.verbose += 1,
+                    // Nothing to be sloppy about, no mtab to write, and no way to remount for umount.
+                    b's' | b'n' | b'r' => {}
                     b'o' | b't' | b'N' => {
                         let rest: Vec<u8> = letters.by_ref().collect();
                         let value = if rest.is_empty() {
@@ -207,7 +210,7 @@ mod tests {
             ("web /mnt -o rm,defaults,nodev -t ovlctl", "--rm --name=mnt -o nodev -- web /mnt"),
             (
                 "web /mnt -vo index=on,platform=linux/arm64",
-                "--platform=linux/arm64 --name=mnt -o index=on -- web /mnt",
+                "--verbose --platform=linux/arm64 --name=mnt -o index=on -- web /mnt",
             ),
             ("web /mnt -o x=\"a,b\"", "--name=mnt -o x=a\\,b -- web /mnt"),
             ("web /.mnt/a:b", "--name=at.mnt-a-b -- web /.mnt/a:b"),
@@ -220,6 +223,7 @@ mod tests {
         }
         assert_eq!(line(Helper::Mount, "/i.tar /mnt -f -o rw"), Ok(String::new()));
         assert_eq!(line(Helper::Umount, "/mnt -l -n"), Ok("ovlctl umount --lazy /mnt".to_owned()));
+        assert_eq!(line(Helper::Umount, "/mnt -vl"), Ok("ovlctl umount --verbose --lazy /mnt".to_owned()));
         assert_eq!(line(Helper::Umount, "/mnt -f"), Ok("ovlctl umount /mnt".to_owned()));
     }
 

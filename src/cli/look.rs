@@ -6,9 +6,11 @@ use std::sync::OnceLock;
 
 use anstream::{AutoStream, ColorChoice};
 use clap::builder::styling::{AnsiColor, Style};
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 
+use super::fault;
 use crate::sys::terminal;
+use crate::sys::trace::{self, Level};
 
 /// What all verbs take.
 #[derive(Debug, Args)]
@@ -23,6 +25,25 @@ pub(super) struct Looks {
     /// How tables have times: `relative`, as in "2 hours ago", by default
     #[arg(long, global = true, value_name = "FORM")]
     pub(super) time: Option<Times>,
+    /// Say what is done; twice: also each system call that mounts, or that makes, moves or removes something, as strace
+    /// prints it
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(super) verbose: u8,
+}
+
+/// How much is told of what is done.
+pub(super) fn tell(verbose: u8) {
+    let level = match verbose {
+        0 => Level::Nothing,
+        1 => Level::Things,
+        2.. => Level::Calls,
+    };
+    trace::listen(level, fault::say);
+}
+
+/// Whether somebody wants to know what is done.
+pub(super) fn is_verbose() -> bool {
+    trace::tells(Level::Things)
 }
 
 /// How all output of this process looks, colours aside: those are clap's too, and held where that looks.
@@ -157,7 +178,9 @@ impl When {
 
 /// Returns what lets another process of this program's have the same looks.
 pub(super) fn arguments() -> Vec<OsString> {
-    vec![format!("--color={}", When::held().name()).into()]
+    let verbose = [Level::Things, Level::Calls].into_iter().filter(|level| trace::tells(*level));
+    let color = format!("--color={}", When::held().name());
+    [color.into()].into_iter().chain(verbose.map(|_| "--verbose".into())).collect()
 }
 
 /// Returns `text` as standard output is to have it.

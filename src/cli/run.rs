@@ -10,7 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 
 use super::act::{Act, Around};
 use super::config::Config;
@@ -65,6 +65,9 @@ pub(super) struct Run {
     /// Show a file or a directory of this machine in it; what is missing of DST is made in the container
     #[arg(short, long, value_name = "SRC:DST[:ro]")]
     volume: Vec<OsString>,
+    /// Say what is done, as for other verbs; `ovlctl -v run` is short for it, for here -v is --volume, as Docker has it
+    #[arg(id = "verbose", long = "verbose", action = ArgAction::Count, help_heading = "Output")]
+    _verbose: u8,
     /// A variable of its environment, with the value given or this one's
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<OsString>,

@@ -31,6 +31,7 @@ use crate::archive::blob::Blob;
 use crate::archive::decode::{Damaged, Decoder};
 use crate::digest::{Digest, Hasher};
 use crate::sys::dir::Dir;
+use crate::sys::trace;
 
 use super::blocks::{BLOCKS, Block, Buffers, Piece, Pool};
 use super::error::Error;
@@ -165,6 +166,11 @@ pub(super) fn spawn<'scope, T: Send + 'scope>(
     work: impl FnOnce() -> T + Send + 'scope,
 ) -> Result<ScopedJoinHandle<'scope, T>, Error> {
     let builder = thread::Builder::new().name(name.to_owned());
+    let subject = trace::subject();
+    let work = move || {
+        let _about = trace::within(subject);
+        work()
+    };
     builder.spawn_scoped(scope, work).map_err(|e| Error::Thread(name, format!("cannot be started: {e}")))
 }
 

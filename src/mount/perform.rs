@@ -18,6 +18,7 @@ use crate::sys::kmsg;
 use crate::sys::mount;
 use crate::sys::probe::{self, Absent, Layers};
 use crate::sys::script::{Call, Slots};
+use crate::sys::trace;
 
 /// A mount that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,7 @@ pub fn perform(plan: &Plan, target: &Target) -> Result<Mounted, Error> {
         return Err(Error::Capabilities(lacking));
     }
     let method = choose(plan)?;
+    trace::done(|| format!("{}: layers are handed over {}", target.path().display(), why(plan, method)));
     let script = Script::of(plan, method)?;
     let claim = inuse::claim(plan)?;
     let log = kmsg::Mark::now();
@@ -53,6 +55,7 @@ pub fn perform(plan: &Plan, target: &Target) -> Result<Mounted, Error> {
         sure_after_all(plan, claim.state, &warnings)?;
         let mount_id = mount::mount_id(tree)?;
         undo.keep();
+        trace::done(|| format!("{}: mounted, {} layers", target.path().display(), script.lowers));
         Ok(Mounted { mount_id, target: target.path().to_owned(), method, warnings })
     });
     made.map_err(|error| explain::explain(error, &log.since()))
@@ -69,6 +72,22 @@ pub fn choose(plan: &Plan) -> Result<Method, Error> {
         (Some(Method::Path), Layers::Page) => Err(Error::NoMethod(Method::Path)),
         (Some(method), _) => Ok(method),
     }
+}
+
+/// Says how layers are handed over, and why so.
+fn why(plan: &Plan, method: Method) -> String {
+    let way = match method {
+        Method::Fd => "as open directories",
+        Method::Path => "as a string each",
+        Method::ProcFd => "as numbers in /proc/self/fd",
+        Method::Links => "as short names, all in one string",
+    };
+    let reason = match (plan.method, method) {
+        (Some(_), _) => "as was asked for",
+        (None, Method::Fd) => "the best way, which this kernel has",
+        (None, Method::Path | Method::ProcFd | Method::Links) => "the best that this kernel has",
+    };
+    format!("{way} (--method {}): {reason}", method.name())
 }
 
 /// Finds out how this kernel takes layers, by offering it `layer`.

@@ -8,6 +8,7 @@ use super::patience::{self, PASSING};
 use super::table::{self, OverlayMount};
 use crate::sys::Errno;
 use crate::sys::mount::{self, Pinned};
+use crate::sys::trace;
 
 /// Unmounts the top-most overlay at `target`; `lazily`: also while it is in use, which goes on unseen until its last
 /// user has gone. Returns what was mounted.
@@ -28,7 +29,12 @@ pub fn unmount(target: &Path, lazily: bool) -> Result<OverlayMount, Error> {
             Ok(if holders.iter().all(Holder::is_passing) { None } else { Some(false) })
         }
     })?;
-    if gone == Some(true) { Ok(overlay) } else { Err(Error::Busy { target, holders }) }
+    if gone == Some(true) {
+        trace::done(|| format!("{}: unmounted", target.display()));
+        Ok(overlay)
+    } else {
+        Err(Error::Busy { target, holders })
+    }
 }
 
 /// Returns the path that mountinfo has for `target`. The directory must not stay open: that would keep it busy.

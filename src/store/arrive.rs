@@ -49,6 +49,7 @@ use crate::layer::{self, Buffers, Options, Unnamed};
 use crate::limits::{Limit, Limits};
 use crate::sys::dir::Dir;
 use crate::sys::filesystem::Filesystem;
+use crate::sys::trace;
 
 /// So many members are taken at most: two directories of each are held open until it is known what it is for.
 const MOST: usize = 128;
@@ -198,6 +199,7 @@ impl Taker for Receiving<'_, '_> {
         let (change, options, free) = (self.change, self.options, self.free.clone());
         let worker = thread::Builder::new().name("layer".to_owned());
         let started = worker.spawn_scoped(self.scope, move || {
+            let _about = trace::about(|| format!("layer {} of the pipe", nr + 1));
             let unpacked = layer::unpack_lent(bytes, &place.diff, &place.dir, options, &mut buffers);
             change.arrivals.lock()[nr] = Arrival::There(place, unpacked);
             let _ = free.send(buffers); // Nobody waits for them after the last member.

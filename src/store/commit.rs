@@ -14,7 +14,9 @@ use crate::layer::pack;
 use crate::layer::view::View;
 use crate::layer::{Below, Buffers};
 use crate::sys::dir::Dir;
+use crate::sys::filesystem::size;
 use crate::sys::lock::Holder;
+use crate::sys::trace;
 
 /// What a new layer is made of.
 #[derive(Debug, Clone, Copy)]
@@ -92,6 +94,10 @@ impl Change<'_> {
         let parent = parent.filter(|_| !summary.opaque_root);
         let link = self.furnish_layer(&staged, chain_id, parent, &mut Pile::default())?;
         self.keep_layer(&staged, &link, &record)?;
+        trace::done(|| {
+            let size = size(record.size);
+            format!("layer {nr} ({}): made, {} entries, {size}", chain_id.short(), record.entries)
+        });
         Ok(Added { layer: ImageLayer { chain_id, diff_id, size: summary.bytes }, is_new: true, left_out })
     }
 

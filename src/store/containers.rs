@@ -11,8 +11,8 @@ use super::{Change, Own, Store, nearest, now};
 use crate::digest::hex;
 use crate::layer;
 use crate::sys::dir::{Dir, cannot_hold};
-use crate::sys::filesystem;
 use crate::sys::lock::Holder;
+use crate::sys::{filesystem, trace};
 
 /// The longest name: it is a file's name, and stands in tables.
 const LONGEST_NAME: usize = 128;
@@ -139,6 +139,7 @@ impl Change<'_> {
         let (staged, link) = self.stage_container(&container, &below)?;
         self.record_container(&container)?;
         self.put_overlay(&staged, &link, &container.dir())?;
+        trace::done(|| format!("container '{}': made, over image {}", container.name, new.image.id.short()));
         Ok((container, own))
     }
 
@@ -190,7 +191,9 @@ impl Change<'_> {
     /// Removes a container, which must not be mounted, with its changes, but not an upper directory of the user's.
     pub fn remove_container(&self, container: &ContainerRecord, _own: &Own) -> Result<(), Error> {
         self.remove_overlay(&container.dir())?;
-        gone(&self.layout().container(&container.name))
+        gone(&self.layout().container(&container.name))?;
+        trace::done(|| format!("container '{}': removed", container.name));
+        Ok(())
     }
 
     /// The merged root shows the upper directory's metadata: makes them those of the uppermost layer, which has

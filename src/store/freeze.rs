@@ -11,6 +11,7 @@ use super::snapshots::needless;
 use super::{Change, Own, folder, now};
 use crate::layer;
 use crate::sys::dir::Dir;
+use crate::sys::trace;
 
 /// The lock of whoever decides what stands on what.
 const LOCK: &str = "snapshots";
@@ -83,6 +84,7 @@ impl Change<'_> {
         let (staged, link) = self.stage_container(&next, below)?;
         self.put_overlay(&staged, &link, &next.dir())?;
         self.record_container(&next)?;
+        trace::done(|| format!("container '{}': its changes go to a new, empty directory", next.name));
         Ok(next)
     }
 
@@ -117,6 +119,7 @@ impl Change<'_> {
         for snapshot in needless {
             self.remove_overlay(&snapshot.id)?;
             gone(&self.layout().snapshot(&snapshot.id))?;
+            trace::done(|| format!("snapshot {}: removed", &snapshot.id[..12]));
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use super::record::{self, ImageRecord, Names};
 use super::{Change, Own, Store, nearest};
 use crate::archive::name;
 use crate::digest::Digest;
+use crate::sys::{path, trace};
 
 /// An image and all its names.
 #[derive(Debug, Clone)]
@@ -136,6 +137,7 @@ impl Change<'_> {
         if named.is_err() && is_new {
             let _ = self.stage.discard(&self.layout().image(&image.id));
         }
+        trace::done(|| format!("image {}: called {}", image.id.short(), names.join(", ")));
         named
     }
 
@@ -151,7 +153,7 @@ impl Change<'_> {
         for (name, bytes) in [(IMAGE_CONFIG, config), (IMAGE_RECORD, &record::write(image))] {
             fs::write(staged.join(name), bytes).map_err(file(staged.join(name)))?;
         }
-        fs::rename(&staged, &place).map(|()| true).map_err(file(place))
+        path::rename(&staged, &place).map(|()| true).map_err(file(place))
     }
 
     /// Makes `names`, which are normal ones, mean the image `id`, whatever they meant before.

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::error::{Error, file, is_there};
@@ -12,7 +11,7 @@ use super::{Change, Store};
 use crate::digest::Digest;
 use crate::layer::recipe::{DISPLACED, Fault, RECIPE, length, rebuild};
 use crate::sys::dir::Dir;
-use crate::sys::filesystem;
+use crate::sys::{filesystem, path, trace};
 
 /// The letters of a short name: base 32, as Docker writes it.
 const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
@@ -161,11 +160,11 @@ impl Change<'_> {
     /// Moves a layer's recipe from where it was made into place, in the stead of one that is there.
     pub(super) fn keep_recipe(&self, staged: &Path, chain_id: &Digest) -> Result<(), Error> {
         let (recipe, displaced) = (self.layout().recipe(chain_id), self.layout().displaced(chain_id));
-        fs::rename(staged.join(RECIPE), &recipe).map_err(file(&recipe))?;
+        path::rename(&staged.join(RECIPE), &recipe).map_err(file(&recipe))?;
         if is_there(staged.join(DISPLACED))? {
             // A command that was killed here left one; a rename replaces files, and no full directories.
             self.stage.discard(&displaced)?;
-            fs::rename(staged.join(DISPLACED), &displaced).map_err(file(&displaced))?;
+            path::rename(&staged.join(DISPLACED), &displaced).map_err(file(&displaced))?;
         }
         Ok(())
     }
@@ -191,7 +190,7 @@ impl Change<'_> {
     /// Makes the short name `link` lead to the layer or container `id`.
     pub(super) fn name_link(&self, link: &str, id: &str) -> Result<(), Error> {
         let link = self.layout().links().join(link);
-        match symlink(layout::link_target(id), &link) {
+        match path::symlink(Path::new(&layout::link_target(id)), &link) {
             Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(file(link)(e)),
             Ok(()) | Err(_) => Ok(()),
         }
@@ -201,7 +200,7 @@ impl Change<'_> {
     /// after it, so that a command killed in between leaves no more than a short name that leads nowhere.
     pub(super) fn put_overlay(&self, staged: &Path, link: &str, id: &str) -> Result<(), Error> {
         self.name_link(link, id)?;
-        let put = fs::rename(staged, self.layout().overlay(id)).map_err(file(staged));
+        let put = path::rename(staged, &self.layout().overlay(id)).map_err(file(staged));
         if put.is_err() {
             let _ = gone(&self.layout().links().join(link));
         }
@@ -222,7 +221,9 @@ impl Change<'_> {
         self.remove_overlay(&chain_id.hex())?;
         self.stage.discard(&self.layout().displaced(chain_id))?;
         gone(&self.layout().recipe(chain_id))?;
-        gone(&self.layout().layer(chain_id))
+        gone(&self.layout().layer(chain_id))?;
+        trace::done(|| format!("layer {}: removed", chain_id.short()));
+        Ok(())
     }
 }
 
@@ -241,9 +242,9 @@ fn read_text(path: &Path) -> Result<String, Error> {
 }
 
 /// Removes a file; nothing happens where there is none.
-pub(super) fn gone(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != ErrorKind::NotFound => Err(file(path)(e)),
+pub(super) fn gone(at: &Path) -> Result<(), Error> {
+    match path::unlink(at) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(file(at)(e)),
         Ok(()) | Err(_) => Ok(()),
     }
 }

@@ -23,7 +23,9 @@ use crate::layer::{self, Below, Buffers, Options};
 use crate::progress::Progress;
 use crate::sys::CallFailed;
 use crate::sys::dir::Dir;
+use crate::sys::filesystem::size;
 use crate::sys::lock::Holder;
+use crate::sys::trace;
 
 /// How many layers are unpacked at once: two keep two processors busy, and more do not help (each has threads of its own).
 pub(super) const AT_ONCE: usize = 2;
@@ -62,6 +64,7 @@ impl Change<'_> {
         let (mut new, mut warnings) = (Vec::new(), Vec::new());
         for (layer, Settled { path, summary, link }) in staged.iter().zip(&settled) {
             let record = layer.record(&chain, summary);
+            let _about = trace::about(|| layer.called(chain.len()));
             if let Some(link) = link {
                 self.keep_layer(path, link, &record)?;
             }
@@ -133,6 +136,7 @@ impl Change<'_> {
                 let started = worker.spawn_scoped(scope, move || {
                     let mut buffers = Buffers::default();
                     while let Some(&i) = largest_first.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let _about = trace::about(|| staged[i].called(chain.len()));
                         let blob = staged[i].open(archive, chain.len(), taken);
                         let unpacked = blob.and_then(|blob| {
                             self.unpack(blob, &staged[i], chain.len(), options, &mut buffers)
@@ -192,8 +196,10 @@ impl Change<'_> {
                 self.lay(&mut below, there)?;
             }
             at = layer.at + 1;
+            let _about = trace::about(|| layer.called(chain.len()));
             let failed = |e| self.layer_failed(e, layer.at + 1, chain.len(), layer.room);
             let summary = ready.settle(&place.diff, &below).map_err(failed)?;
+            trace::done(|| format!("unpacked, {} entries, {}", summary.entries, size(summary.bytes)));
             let link = if self.store.has_layer(&layer.chain_id)? {
                 None
             } else {

@@ -7,6 +7,7 @@ use super::Change;
 use super::error::{Error, file, is_there};
 use crate::layer::fresh_root;
 use crate::sys::dir::Dir;
+use crate::sys::path;
 
 /// `proc`, `sys` and `dev` are mounted on; what is mounted on `resolv.conf` is this machine's.
 const FOLDERS: [&str; 5] = ["", "proc", "sys", "dev", "etc"];
@@ -24,7 +25,7 @@ impl Change<'_> {
         let fresh = self.stage.fresh();
         for name in FOLDERS {
             let folder = fresh.join(name);
-            fs::create_dir(&folder).map_err(file(&folder))?;
+            path::mkdir(&folder, 0o777).map_err(file(&folder))?;
             let dir = Dir::open(&folder)?;
             fresh_root(&dir)?;
             // Whatever the umask is.
@@ -36,7 +37,7 @@ impl Change<'_> {
             fs::write(&path, text).map_err(file(&path))?;
             dir.chmod(name.trim_start_matches("etc/").as_bytes(), 0o644)?;
         }
-        match fs::rename(&fresh, &path) {
+        match path::rename(&fresh, &path) {
             // Another command was faster.
             Err(_) if is_there(&path)? => Ok(path),
             renamed => renamed.map(|()| path.clone()).map_err(file(&path)),

@@ -11,6 +11,7 @@ use super::record::{self, ContainerRecord, ImageRecord, LayerRecord, SnapshotRec
 use super::{Change, STORE_LOCK, Store, snapshots};
 use crate::archive::name;
 use crate::digest::Digest;
+use crate::sys::{path, trace};
 
 /// What nothing needs any more.
 #[derive(Debug, Default)]
@@ -220,7 +221,7 @@ impl Change<'_> {
             return Ok(Removed::Nameless { names, by });
         }
         self.edit_names(|all| all.retain(|_, id| *id != record.id))?;
-        self.stage.discard(&self.layout().image(&record.id))?;
+        self.discard_image(&record.id)?;
         // With the image's own layers go those that a killed command left on top of them.
         let others = self.store.layers_but_of(&self.store.images()?)?;
         let by_id = others.iter().map(|layer| (layer.chain_id, layer.clone())).collect();
@@ -239,12 +240,18 @@ impl Change<'_> {
         let gone: BTreeSet<Digest> = garbage.images.iter().map(|image| image.record.id).collect();
         self.edit_names(|all| all.retain(|_, id| !gone.contains(id)))?;
         for id in &gone {
-            self.stage.discard(&self.layout().image(id))?;
+            self.discard_image(id)?;
         }
         for layer in &garbage.layers {
             self.remove_layer(&layer.chain_id)?;
         }
         self.remove_unfinished()
+    }
+
+    fn discard_image(&self, id: &Digest) -> Result<(), Error> {
+        self.stage.discard(&self.layout().image(id))?;
+        trace::done(|| format!("image {}: removed", id.short()));
+        Ok(())
     }
 
     /// A record is written, and a short name made, before its directory is put in place: a command killed in between leaves
@@ -276,7 +283,7 @@ impl Change<'_> {
         for name in names_in(&self.layout().containers())? {
             if !there.contains(&name) {
                 let path = self.layout().containers().join(&name);
-                std::fs::remove_file(&path).map_err(file(path))?;
+                path::unlink(&path).map_err(file(path))?;
             }
         }
         self.remove_unfinished_snapshots()

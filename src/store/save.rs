@@ -9,6 +9,7 @@ use std::thread;
 use super::error::{Error, file};
 use super::images::Image;
 use super::record::{ImageLayer, ImageRecord, Unreadable};
+use super::staged::called;
 use super::{STORE_LOCK, Store};
 use crate::archive::write::{self, Blob, Entry, Form, Packing, Writer};
 use crate::digest::{Digest, Hasher};
@@ -17,6 +18,7 @@ use crate::layer::recipe::{self, Fault};
 use crate::sys::Errno;
 use crate::sys::dir::Dir;
 use crate::sys::lock::{Holder, Lock, Share};
+use crate::sys::{filesystem, trace};
 
 /// Keeps what is in the store from being removed.
 #[derive(Debug)]
@@ -112,6 +114,7 @@ impl<'a, W: Write> Saving<'a, W> {
         };
         if let Ok(blob) = &written {
             self.written.insert(nth.layer.diff_id, *blob);
+            trace::done(|| format!("{}: written, {}", nth.called(), filesystem::size(blob.size)));
         }
         Ok(written)
     }
@@ -147,6 +150,10 @@ struct Nth<'a> {
 }
 
 impl Nth<'_> {
+    fn called(&self) -> String {
+        called(self.nr, self.of, &self.layer.chain_id)
+    }
+
     /// Makes the layer's tar again, which must be the one that it was made of.
     fn tar(&self, store: &Store, out: &mut impl Write) -> Result<io::Result<()>, Error> {
         let mut out = Hashing::new(out);

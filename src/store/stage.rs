@@ -15,7 +15,7 @@ use super::layout::Layout;
 use crate::digest::hex;
 use crate::sys::dir::Dir;
 use crate::sys::lock::{self, Holder, Lock, Share};
-use crate::sys::{filesystem, tree};
+use crate::sys::{filesystem, path, trace, tree};
 
 /// What a stage outside a store begins with.
 const OUTSIDE: &str = ".ovlctl-probe-";
@@ -74,7 +74,7 @@ impl Stage {
     pub fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
         let fresh = self.fresh();
         fs::write(&fresh, bytes).map_err(file(&fresh))?;
-        fs::rename(&fresh, path).map_err(file(path))
+        path::rename(&fresh, path).map_err(file(path))
     }
 
     /// The same, and the disk has it when this returns.
@@ -82,12 +82,12 @@ impl Stage {
         let fresh = self.fresh();
         let written = fs::File::create(&fresh).and_then(|mut new| {
             new.write_all(bytes)?;
-            new.sync_all()
+            path::fsync(&new)
         });
         written.map_err(file(&fresh))?;
-        fs::rename(&fresh, path).map_err(file(path))?;
+        path::rename(&fresh, path).map_err(file(path))?;
         let folder = path.parent().unwrap_or(path);
-        fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(file(folder))
+        fs::File::open(folder).and_then(|folder| path::fsync(&folder)).map_err(file(folder))
     }
 
     /// Deletes the stage with all in it, however much that is; what cannot be deleted stays.
@@ -97,7 +97,7 @@ impl Stage {
 
     /// Takes the tree at `path` out of the store; it is deleted with the stage. Nothing happens where there is none.
     pub fn discard(&self, path: &Path) -> Result<(), Error> {
-        match fs::rename(path, self.fresh()) {
+        match path::rename(path, &self.fresh()) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(file(path)(e)),
             Ok(()) | Err(_) => Ok(()),
         }
@@ -201,6 +201,7 @@ fn delete_abandoned(staging: &Dir, told: &mut dyn FnMut(u64)) -> Result<(), Erro
             told(deleted);
             true
         });
+        trace::done(|| format!("staging/{}: deleted", String::from_utf8_lossy(&name)));
         // One tree that cannot be removed keeps no other.
         failed = failed.and(all.map(|_| ()));
     }

@@ -15,6 +15,7 @@ use crate::progress::Counter;
 use crate::sys::dir::Dir;
 use crate::sys::filesystem::Filesystem;
 use crate::sys::lock::Holder;
+use crate::sys::trace;
 
 /// How much larger than its blob a compressed layer often is. Where that much is not free, room is made first.
 const INFLATED: u64 = 4;
@@ -114,6 +115,11 @@ impl<'a> Staged<'a> {
         Ok(blob.counted(Arc::clone(&self.counter)))
     }
 
+    /// Returns how it is called where its image has `of` layers.
+    pub(super) fn called(&self, of: usize) -> String {
+        called(self.at + 1, of, &self.chain_id)
+    }
+
     /// Returns what is to be known of it.
     pub(super) fn record(&self, chain: &[Digest], summary: &Summary) -> LayerRecord {
         LayerRecord {
@@ -126,6 +132,11 @@ impl<'a> Staged<'a> {
             loaded: now(),
         }
     }
+}
+
+/// Names a layer by its number in its image, and its id.
+pub(super) fn called(nr: usize, of: usize, chain_id: &Digest) -> String {
+    format!("layer {nr} of {of} ({})", chain_id.short())
 }
 
 impl Change<'_> {
@@ -152,6 +163,7 @@ impl Change<'_> {
             if self.store.has_layer(chain_id)? {
                 // It may be lost, and this costs little.
                 self.name_layer(&chain_id.hex())?;
+                trace::done(|| format!("{}: is there already", called(at + 1, chain.len(), chain_id)));
                 continue;
             }
             staged.push(self.stage_arrived(archive, at, blob, *chain_id, chain.len())?);

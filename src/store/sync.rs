@@ -17,8 +17,8 @@ use super::stage::Stage;
 use super::{STORE_LOCK, Store, record};
 use crate::digest::Digest;
 use crate::sys::dir::Dir;
-use crate::sys::filesystem;
 use crate::sys::lock::{Holder, Lock, Share};
+use crate::sys::{filesystem, path, trace};
 
 /// How many layers and images are marked after one syncfs(2): a directory of each is held open meanwhile.
 const AT_ONCE: usize = 400;
@@ -106,6 +106,7 @@ impl Store {
                 self.mark_all(&unmarked)?
             };
             filesystem::sync(&root)?;
+            trace::done(|| format!("{}: the disk has all that was loaded", self.layout().root().display()));
             if unmarked.len() < AT_ONCE || marked == 0 {
                 return Ok(());
             }
@@ -171,7 +172,7 @@ impl Store {
         }
         let stage = Stage::new(self.layout())?;
         let fresh = stage.fresh();
-        match fs::hard_link(self.layout().names(), &fresh) {
+        match path::link(&self.layout().names(), &fresh) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
             linked => linked.map_err(file(&fresh))?,
         }
@@ -180,7 +181,7 @@ impl Store {
             return Ok(());
         }
         let kept = self.layout().synced_names();
-        fs::rename(&fresh, &kept).map_err(file(&kept))
+        path::rename(&fresh, &kept).map_err(file(&kept))
     }
 }
 

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use super::{CallFailed, through_proc};
 
+mod change;
 pub mod in_root;
 mod names;
 
@@ -114,69 +115,12 @@ impl Dir {
         Ok(target.into_bytes())
     }
 
-    /// Creates the directory `name`.
-    pub fn mkdir(&self, name: &[u8], mode: u32) -> Result<()> {
-        fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode)).map_err(|e| self.failed("mkdirat", name, e))
-    }
-
-    /// Creates the regular file `name`, open for writing; EEXIST where the name is taken.
-    pub fn create(&self, name: &[u8], mode: u32) -> Result<File> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = fs::openat(&self.fd, name, flags, Mode::from_raw_mode(mode))
-            .map_err(|e| self.failed("openat", name, e))?;
-        Ok(File::from(fd))
-    }
-
     /// Opens the file `name` for reading.
     pub fn open_file(&self, name: &[u8]) -> Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd =
             fs::openat(&self.fd, name, flags, Mode::empty()).map_err(|e| self.failed("openat", name, e))?;
         Ok(File::from(fd))
-    }
-
-    /// Creates the symbolic link `name` that says `target`.
-    pub fn symlink(&self, target: &[u8], name: &[u8]) -> Result<()> {
-        fs::symlinkat(target, &self.fd, name).map_err(|e| self.failed("symlinkat", name, e))
-    }
-
-    /// Creates the device, fifo or socket `name`; `device` is major and minor.
-    pub fn mknod(&self, name: &[u8], kind: FileType, mode: u32, device: (u32, u32)) -> Result<()> {
-        let device = fs::makedev(device.0, device.1);
-        fs::mknodat(&self.fd, name, kind, Mode::from_raw_mode(mode), device)
-            .map_err(|e| self.failed("mknodat", name, e))
-    }
-
-    /// Gives the inode `name` a second name, `new` in `to`; a symbolic link itself is linked, not its target.
-    pub fn link(&self, name: &[u8], to: &Self, new: &[u8]) -> Result<()> {
-        fs::linkat(&self.fd, name, &to.fd, new, AtFlags::empty()).map_err(|e| to.failed("linkat", new, e))
-    }
-
-    /// Removes `name`, which is no directory.
-    pub fn unlink(&self, name: &[u8]) -> Result<()> {
-        fs::unlinkat(&self.fd, name, AtFlags::empty()).map_err(|e| self.failed("unlinkat", name, e))
-    }
-
-    /// Removes the empty directory `name`.
-    pub fn rmdir(&self, name: &[u8]) -> Result<()> {
-        fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR).map_err(|e| self.failed("unlinkat", name, e))
-    }
-
-    /// Moves `name` to `new` in `to`; a file there is replaced.
-    pub fn rename(&self, name: &[u8], to: &Self, new: &[u8]) -> Result<()> {
-        fs::renameat(&self.fd, name, &to.fd, new).map_err(|e| to.failed("renameat", new, e))
-    }
-
-    /// Moves `name` to `new` in `to`; EEXIST where that is taken.
-    pub fn rename_to_free(&self, name: &[u8], to: &Self, new: &[u8]) -> Result<()> {
-        fs::renameat_with(&self.fd, name, &to.fd, new, fs::RenameFlags::NOREPLACE)
-            .map_err(|e| to.failed("renameat2", new, e))
-    }
-
-    /// Puts `name` where `other` in `to` is, and the other way round, at once.
-    pub fn exchange(&self, name: &[u8], to: &Self, other: &[u8]) -> Result<()> {
-        fs::renameat_with(&self.fd, name, &to.fd, other, fs::RenameFlags::EXCHANGE)
-            .map_err(|e| to.failed("renameat2", other, e))
     }
 
     /// Sets the owner of `name` itself, a symbolic link too. Clears setuid bits and capabilities (chown(2)).

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use rustix::fs;
 
-use super::CallFailed;
+use super::{CallFailed, trace};
 
 /// The magic number of overlayfs (linux/magic.h, `OVERLAYFS_SUPER_MAGIC`).
 const OVERLAY: u64 = 0x794c_7630;
@@ -88,7 +88,9 @@ impl Filesystem {
 /// Fails where something of it could not be written, by whomever, of which nobody has been told since `fd` was opened, or
 /// before (syncfs(2), since Linux 5.8).
 pub fn sync(fd: impl AsFd) -> Result<(), CallFailed> {
-    fs::syncfs(fd).map_err(|e| CallFailed::new("syncfs", e))
+    let fd = fd.as_fd();
+    trace::call(fs::syncfs(fd), || format!("syncfs({})", trace::fd(fd)))
+        .map_err(|e| CallFailed::new("syncfs", e))
 }
 
 /// Returns `N` random bytes.

@@ -13,7 +13,7 @@ use rustix::mount::{self, MountFlags, MoveMountFlags, OpenTreeFlags};
 
 use super::dir::in_root::{Found, Last};
 use super::dir::{Dir, FileType, kind};
-use super::{CallFailed, through_proc};
+use super::{CallFailed, through_proc, trace};
 
 type Result<T> = std::result::Result<T, CallFailed>;
 
@@ -88,7 +88,8 @@ fn terminals(dev: &Dir) -> Result<()> {
 
 fn device(dev: &Dir, name: &str, source: &Path) -> Result<()> {
     let place: File = dev.create(name.as_bytes(), 0o666)?;
-    mount::mount_bind(source, through_proc(&place))
+    let shown = || format!("mount({source:?}, \"{}\", NULL, MS_BIND, NULL)", through_proc(&place).display());
+    trace::call(mount::mount_bind(source, through_proc(&place)), shown)
         .map_err(|e| CallFailed::new(format!("mount({source:?}, MS_BIND)"), e))
 }
 
@@ -99,7 +100,9 @@ fn hide(dir: &Dir, paths: &[&str]) -> Result<()> {
         if kind(&found.stat()?) == FileType::Directory {
             mount("tmpfs", &found, SAFE | MountFlags::RDONLY, "size=0,mode=0555")?;
         } else {
-            mount::mount_bind("/dev/null", through_proc(&found))
+            let place = through_proc(&found);
+            let shown = || format!("mount(\"/dev/null\", {place:?}, NULL, MS_BIND, NULL)");
+            trace::call(mount::mount_bind("/dev/null", &place), shown)
                 .map_err(|e| CallFailed::new(format!("mount(\"/dev/null\", {path:?}, MS_BIND)"), e))?;
         }
     }
@@ -107,8 +110,13 @@ fn hide(dir: &Dir, paths: &[&str]) -> Result<()> {
 }
 
 fn mount(filesystem: &str, place: &impl AsFd, flags: MountFlags, options: &str) -> Result<()> {
-    mount::mount(filesystem, through_proc(place), filesystem, flags, Some(c_string(options).as_c_str()))
-        .map_err(|e| CallFailed::new(format!("mount({filesystem:?})"), e))
+    let at = through_proc(place);
+    let made = mount::mount(filesystem, &at, filesystem, flags, Some(c_string(options).as_c_str()));
+    let shown = || {
+        let names: Vec<String> = flags.iter_names().map(|(name, _)| format!("MS_{name}")).collect();
+        format!("mount({filesystem:?}, {at:?}, {filesystem:?}, {}, {options:?})", names.join("|"))
+    };
+    trace::call(made, shown).map_err(|e| CallFailed::new(format!("mount({filesystem:?})"), e))
 }
 
 fn c_string(text: &str) -> std::ffi::CString {
@@ -132,9 +140,16 @@ fn directory(root: &Dir, name: &[u8]) -> Result<Option<Dir>> {
 pub fn bind(source: &Path, place: &Found, read_only: bool) -> Result<()> {
     let failed = |call: &str, e| CallFailed::new(format!("{call}({source:?})"), e);
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = mount::open_tree(CWD, source, flags).map_err(|e| failed("open_tree", e))?;
+    let made = mount::open_tree(CWD, source, flags);
+    let shown = || format!("open_tree(AT_FDCWD, {source:?}, OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC)");
+    let tree = trace::call(made, shown).map_err(|e| failed("open_tree", e))?;
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    mount::move_mount(&tree, "", place, "", flags).map_err(|e| failed("move_mount", e))?;
+    let shown = || {
+        let flags = "MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH";
+        format!("move_mount({}, \"\", {}, \"\", {flags})", trace::fd(&tree), trace::fd(place))
+    };
+    trace::call(mount::move_mount(&tree, "", place, "", flags), shown)
+        .map_err(|e| failed("move_mount", e))?;
     let had = fstatvfs(&tree).map_err(|e| failed("fstatvfs", e))?.f_flag;
     let mut flags = MountFlags::BIND | MountFlags::NODEV;
     for (had_it, flag) in [
@@ -145,5 +160,10 @@ pub fn bind(source: &Path, place: &Found, read_only: bool) -> Result<()> {
         flags.set(flag, had_it);
     }
     // With MS_BIND, flags of this one mount; those of access times stay as they are where none is given (mount(2)).
-    mount::mount_remount(through_proc(&tree), flags, "").map_err(|e| failed("mount(MS_REMOUNT|MS_BIND)", e))
+    let shown = || {
+        let names: Vec<String> = flags.iter_names().map(|(name, _)| format!("MS_{name}")).collect();
+        format!("mount(NULL, {:?}, NULL, MS_REMOUNT|{}, NULL)", through_proc(&tree), names.join("|"))
+    };
+    trace::call(mount::mount_remount(through_proc(&tree), flags, ""), shown)
+        .map_err(|e| failed("mount(MS_REMOUNT|MS_BIND)", e))
 }

@@ -3,14 +3,15 @@
 //! The calls that make up one mount are values (`script.rs`), so that what is printed is what is done.
 
 use std::io::ErrorKind;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, AtFlags, Mode, OFlags, StatVfsMountFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{self, FsOpenFlags, FsPickFlags, UnmountFlags};
 
-use super::{CallFailed, through_proc};
+use super::script::quoted;
+use super::{CallFailed, through_proc, trace};
 
 /// Flags of one mount: `ro`, `nodev`, `nosuid`…
 pub use rustix::mount::MountAttrFlags as Attributes;
@@ -34,32 +35,47 @@ pub struct FsContext {
 impl FsContext {
     /// Opens a context for `filesystem`.
     pub fn open(filesystem: &str) -> Result<Self> {
-        let fd = mount::fsopen(filesystem, FsOpenFlags::FSOPEN_CLOEXEC)
-            .map_err(|e| CallFailed::new(format!("fsopen({filesystem:?}, FSOPEN_CLOEXEC)"), e))?;
+        let shown = || format!("fsopen({filesystem:?}, FSOPEN_CLOEXEC)");
+        let fd = trace::call(mount::fsopen(filesystem, FsOpenFlags::FSOPEN_CLOEXEC), shown)
+            .map_err(|e| CallFailed::new(shown(), e))?;
         Ok(Self { fd, filesystem: filesystem.to_owned() })
     }
 
     /// Sets an option that has no value.
     pub fn set_flag(&self, key: &str) -> Result<()> {
-        mount::fsconfig_set_flag(self.fd.as_fd(), key)
+        let made = mount::fsconfig_set_flag(self.fd.as_fd(), key);
+        self.told(made, || format!("FSCONFIG_SET_FLAG, {key:?}, NULL, 0"))
             .map_err(|e| self.failed(&format!("FSCONFIG_SET_FLAG, {key:?}"), e))
     }
 
     /// Sets an option.
     pub fn set(&self, key: &str, value: &str) -> Result<()> {
-        mount::fsconfig_set_string(self.fd.as_fd(), key, value)
+        let made = mount::fsconfig_set_string(self.fd.as_fd(), key, value);
+        self.told(made, || format!("FSCONFIG_SET_STRING, {key:?}, {value:?}, 0"))
             .map_err(|e| self.failed(&format!("FSCONFIG_SET_STRING, {key:?}, {value:?}"), e))
     }
 
     /// Sets an option to an open directory.
     pub fn set_fd(&self, key: &str, fd: impl AsFd) -> Result<()> {
-        mount::fsconfig_set_fd(self.fd.as_fd(), key, fd)
+        let fd = fd.as_fd();
+        let made = mount::fsconfig_set_fd(self.fd.as_fd(), key, fd);
+        self.told(made, || format!("FSCONFIG_SET_FD, {key:?}, NULL, {}", trace::fd(fd)))
             .map_err(|e| self.failed(&format!("FSCONFIG_SET_FD, {key:?}"), e))
     }
 
     /// Makes the filesystem, mounted nowhere yet.
     pub fn create(&self) -> Result<()> {
-        mount::fsconfig_create(self.fd.as_fd()).map_err(|e| self.failed("FSCONFIG_CMD_CREATE", e))
+        let made = mount::fsconfig_create(self.fd.as_fd());
+        self.told(made, || "FSCONFIG_CMD_CREATE, NULL, NULL, 0".to_owned())
+            .map_err(|e| self.failed("FSCONFIG_CMD_CREATE", e))
+    }
+
+    fn told(
+        &self,
+        made: std::result::Result<(), Errno>,
+        what: impl FnOnce() -> String,
+    ) -> std::result::Result<(), Errno> {
+        trace::call(made, || format!("fsconfig({}, {})", self.fd.as_raw_fd(), what()))
     }
 
     fn failed(&self, what: &str, errno: Errno) -> CallFailed {
@@ -172,10 +188,15 @@ pub fn set_read_only(root: impl AsFd, read_only: bool) -> Result<()> {
     let root = root.as_fd();
     let flag = if read_only { "ro" } else { "rw" };
     let failed = |call: &'static str| move |e| CallFailed::on(call, root, e);
-    let picked = mount::fspick(root, "", FsPickFlags::FSPICK_EMPTY_PATH | FsPickFlags::FSPICK_CLOEXEC)
-        .map_err(failed("fspick"))?;
-    mount::fsconfig_set_flag(picked.as_fd(), flag).map_err(failed("fsconfig"))?;
-    mount::fsconfig_reconfigure(picked.as_fd()).map_err(failed("fsconfig(FSCONFIG_CMD_RECONFIGURE)"))
+    let picked = mount::fspick(root, "", FsPickFlags::FSPICK_EMPTY_PATH | FsPickFlags::FSPICK_CLOEXEC);
+    let shown = || format!("fspick({}, \"\", FSPICK_CLOEXEC|FSPICK_EMPTY_PATH)", trace::fd(root));
+    let picked = trace::call(picked, shown).map_err(failed("fspick"))?;
+    let fd = picked.as_raw_fd();
+    let shown = || format!("fsconfig({fd}, FSCONFIG_SET_FLAG, {flag:?}, NULL, 0)");
+    trace::call(mount::fsconfig_set_flag(picked.as_fd(), flag), shown).map_err(failed("fsconfig"))?;
+    let shown = || format!("fsconfig({fd}, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0)");
+    trace::call(mount::fsconfig_reconfigure(picked.as_fd()), shown)
+        .map_err(failed("fsconfig(FSCONFIG_CMD_RECONFIGURE)"))
 }
 
 /// Takes away the top-most mount at `target`; `lazily`: at once for new users, for real when the last one has gone.
@@ -183,7 +204,11 @@ pub fn set_read_only(root: impl AsFd, read_only: bool) -> Result<()> {
 pub fn unmount(target: &Path, lazily: bool) -> Result<()> {
     let lazy = if lazily { UnmountFlags::DETACH } else { UnmountFlags::empty() };
     let shown = if lazily { "UMOUNT_NOFOLLOW|MNT_DETACH" } else { "UMOUNT_NOFOLLOW" };
-    mount::unmount(target, lazy | UnmountFlags::NOFOLLOW)
+    let told = || {
+        let flags = if lazily { "MNT_DETACH|UMOUNT_NOFOLLOW" } else { "UMOUNT_NOFOLLOW" };
+        format!("umount2({}, {flags})", quoted(target.as_os_str().as_encoded_bytes()))
+    };
+    trace::call(mount::unmount(target, lazy | UnmountFlags::NOFOLLOW), told)
         .map_err(|e| CallFailed::new(format!("umount2({target:?}, {shown})"), e))
 }
 
@@ -191,8 +216,8 @@ pub fn unmount(target: &Path, lazily: bool) -> Result<()> {
 pub fn detach(fd: impl AsFd) -> Result<()> {
     let path = through_proc(fd);
     // The magic link is what has to be followed here, so no UMOUNT_NOFOLLOW.
-    mount::unmount(&path, UnmountFlags::DETACH)
-        .map_err(|e| CallFailed::new(format!("umount2({path:?}, MNT_DETACH)"), e))
+    let shown = || format!("umount2({path:?}, MNT_DETACH)");
+    trace::call(mount::unmount(&path, UnmountFlags::DETACH), shown).map_err(|e| CallFailed::new(shown(), e))
 }
 
 /// Returns a second mount of what is at the open directory `root`, which is attached nowhere, without what is mounted inside.
@@ -201,13 +226,22 @@ pub fn clone_tree(root: impl AsFd) -> Result<OwnedFd> {
     let root = root.as_fd();
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    mount::open_tree(root, "", flags).map_err(|e| CallFailed::on("open_tree", root, e))
+    let shown = || {
+        let flags = "OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_EMPTY_PATH";
+        format!("open_tree({}, \"\", {flags})", trace::fd(root))
+    };
+    trace::call(mount::open_tree(root, "", flags), shown).map_err(|e| CallFailed::on("open_tree", root, e))
 }
 
 /// Mounts `tree`, a mount that is attached nowhere, at `target`.
 pub fn attach(tree: impl AsFd, target: &Path) -> Result<()> {
-    mount::move_mount(tree, "", fs::CWD, target, mount::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .map_err(|e| CallFailed::new(format!("move_mount({target:?})"), e))
+    let tree = tree.as_fd();
+    let made = mount::move_mount(tree, "", fs::CWD, target, mount::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH);
+    let shown = || {
+        let (tree, target) = (trace::fd(tree), quoted(target.as_os_str().as_encoded_bytes()));
+        format!("move_mount({tree}, \"\", AT_FDCWD, {target}, MOVE_MOUNT_F_EMPTY_PATH)")
+    };
+    trace::call(made, shown).map_err(|e| CallFailed::new(format!("move_mount({target:?})"), e))
 }
 
 /// Moves this thread into the mount namespace of a process, by its directory in /proc.
@@ -217,8 +251,9 @@ pub fn enter_namespace_of(process: &Path) -> Result<()> {
     let namespace = fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|e| CallFailed::new(format!("open({path:?})"), e))?;
     // EINVAL for a thread that shares its working directory with others (setns(2)).
-    nix::sched::unshare(CloneFlags::CLONE_FS)
-        .and_then(|()| nix::sched::setns(namespace, CloneFlags::CLONE_NEWNS))
+    let shown = || format!("setns({}, CLONE_NEWNS)", trace::fd(&namespace));
+    trace::call(nix::sched::unshare(CloneFlags::CLONE_FS), || "unshare(CLONE_FS)".to_owned())
+        .and_then(|()| trace::call(nix::sched::setns(&namespace, CloneFlags::CLONE_NEWNS), shown))
         .map_err(|e| CallFailed::new(format!("setns({path:?})"), Errno::from_raw_os_error(e as i32)))
 }
 

@@ -10,7 +10,7 @@ use rustix::mount::{self, UnmountFlags};
 use rustix::{process, system};
 
 use super::caps::{self, Need};
-use super::{CallFailed, loopback};
+use super::{CallFailed, loopback, trace};
 
 type Result<T> = std::result::Result<T, CallFailed>;
 
@@ -33,7 +33,11 @@ pub fn own_namespaces(network: Network) -> Result<()> {
     if network == Network::None {
         flags |= CloneFlags::CLONE_NEWNET;
     }
-    nix::sched::unshare(flags)
+    let shown = match network {
+        Network::None => "CLONE_NEWUTS|CLONE_NEWIPC|CLONE_NEWPID|CLONE_NEWNET",
+        Network::Host => "CLONE_NEWUTS|CLONE_NEWIPC|CLONE_NEWPID",
+    };
+    trace::call(nix::sched::unshare(flags), || format!("unshare({shown})"))
         .map_err(|e| CallFailed::new("unshare(CLONE_NEWPID|…)", Errno::from_raw_os_error(e as i32)))?;
     match network {
         Network::Host => Ok(()),
@@ -47,8 +51,10 @@ pub fn own_namespaces(network: Network) -> Result<()> {
 pub fn enter(root: &Path) -> Result<()> {
     process::chdir(root).map_err(|e| CallFailed::new(format!("chdir({root:?})"), e))?;
     // The old root is stacked on the new one, and taken away from there (pivot_root(2), "pivot_root(".", ".")").
-    process::pivot_root(".", ".").map_err(|e| CallFailed::new("pivot_root(\".\", \".\")", e))?;
-    mount::unmount(".", UnmountFlags::DETACH)
+    let made = process::pivot_root(".", ".");
+    trace::call(made, || "pivot_root(\".\", \".\")".to_owned())
+        .map_err(|e| CallFailed::new("pivot_root(\".\", \".\")", e))?;
+    trace::call(mount::unmount(".", UnmountFlags::DETACH), || "umount2(\".\", MNT_DETACH)".to_owned())
         .map_err(|e| CallFailed::new("umount2(\".\", MNT_DETACH)", e))?;
     process::chdir("/").map_err(|e| CallFailed::new("chdir(\"/\")", e))
 }
@@ -87,7 +93,8 @@ impl Home {
 
     /// Goes back: what this thread has mounted since is left to those that it has started there.
     pub fn back(&self) -> Result<()> {
-        nix::sched::setns(&self.0, CloneFlags::CLONE_NEWNS)
+        let made = nix::sched::setns(&self.0, CloneFlags::CLONE_NEWNS);
+        trace::call(made, || format!("setns({}, CLONE_NEWNS)", trace::fd(&self.0)))
             .map_err(|e| CallFailed::new("setns(CLONE_NEWNS)", Errno::from_raw_os_error(e as i32)))
     }
 }

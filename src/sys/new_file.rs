@@ -1,6 +1,7 @@
 //! A file that is there when it is whole, and not before: until then it has no name, and vanishes with its process.
 
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -8,7 +9,8 @@ use rustix::fs::{self, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::dir::{self, Dir, FileType};
-use super::{CallFailed, filesystem, through_proc};
+use super::script::quoted;
+use super::{CallFailed, filesystem, through_proc, trace};
 use crate::digest::hex;
 
 /// A file that is being written, and will be called so.
@@ -61,7 +63,7 @@ impl NewFile {
     pub fn keep(mut self, sync: bool) -> Result<(), CallFailed> {
         let of = |call, errno| CallFailed::on(call, &self.file, errno);
         if sync {
-            fs::fsync(&self.file).map_err(|e| of("fsync", e))?;
+            fsync(&self.file).map_err(|e| of("fsync", e))?;
         }
         match self.meanwhile.take() {
             Some(meanwhile) => self.replace(&meanwhile)?,
@@ -75,16 +77,17 @@ impl NewFile {
                 linked => linked?,
             },
         }
-        if sync {
-            fs::fsync(&self.folder).map_err(|e| CallFailed::on("fsync", &self.folder, e))
-        } else {
-            Ok(())
-        }
+        if sync { fsync(&self.folder).map_err(|e| CallFailed::on("fsync", &self.folder, e)) } else { Ok(()) }
     }
 
     fn link(&self, name: &[u8]) -> Result<(), CallFailed> {
-        fs::linkat(fs::CWD, through_proc(&self.file), &self.folder, name, AtFlags::SYMLINK_FOLLOW)
-            .map_err(|e| CallFailed::on("linkat", &self.folder, e))
+        let file = through_proc(&self.file);
+        let made = fs::linkat(fs::CWD, &file, &self.folder, name, AtFlags::SYMLINK_FOLLOW);
+        let shown = || {
+            let (folder, name) = (trace::fd(&self.folder), quoted(name));
+            format!("linkat(AT_FDCWD, {file:?}, {folder}, {name}, AT_SYMLINK_FOLLOW)")
+        };
+        trace::call(made, shown).map_err(|e| CallFailed::on("linkat", &self.folder, e))
     }
 
     fn replace(&self, meanwhile: &[u8]) -> Result<(), CallFailed> {
@@ -102,6 +105,11 @@ impl Drop for NewFile {
             let _ = self.folder.unlink(meanwhile);
         }
     }
+}
+
+fn fsync(fd: impl AsFd) -> Result<(), Errno> {
+    let fd = fd.as_fd();
+    trace::call(fs::fsync(fd), || format!("fsync({})", trace::fd(fd)))
 }
 
 /// Returns a name of what is to become `name` in the same directory.

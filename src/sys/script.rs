@@ -17,9 +17,11 @@ use rustix::mount::{self, FsMountFlags, FsOpenFlags, MountPropagationFlags, Move
 use super::CallFailed;
 use super::dir::Dir;
 use super::mount::{Attributes, OPTION_PAGE, said};
+use super::trace::{self, Level};
 
-use spelling::{as_mount_flags, quoted, shown};
+use spelling::{as_mount_flags, shown};
 
+pub(super) use spelling::quoted;
 pub use text::{Slot, Slots, Text};
 
 type Result<T> = std::result::Result<T, CallFailed>;
@@ -98,7 +100,14 @@ pub enum Value {
 impl Call {
     /// Makes the call.
     pub fn make(&self, slots: &mut Slots) -> Result<()> {
-        self.try_make(slots).map_err(|errno| {
+        let shown = trace::tells(Level::Calls).then(|| self.show(slots));
+        let made = self.try_make(slots);
+        let number = self.into().filter(|_| made.is_ok()).map_or(0, |slot| slots.number(slot));
+        let made = match shown {
+            Some(shown) => trace::call(made.map(|()| number), || shown).map(|_| ()),
+            None => made,
+        };
+        made.map_err(|errno| {
             let said = self.context().and_then(|slot| slots.get(slot).ok()).map(said).unwrap_or_default();
             CallFailed::new(self.show(slots), errno).saying(said)
         })
@@ -173,16 +182,22 @@ impl Call {
     #[must_use]
     pub fn told(&self, slots: &mut Slots) -> String {
         let call = self.show(slots);
-        let outcome = match self {
+        let outcome = self.into().map_or(0, |slot| slots.tell(slot));
+        if let Self::Close { fd } = self {
+            slots.close(*fd);
+        }
+        format!("{call} = {outcome}")
+    }
+
+    /// The slot of the file that the call opens.
+    fn into(&self) -> Option<Slot> {
+        match self {
             Self::Open { into, .. }
             | Self::FsOpen { into, .. }
             | Self::FsMount { into, .. }
-            | Self::CloneTree { into, .. } => slots.tell(*into),
-            Self::Close { fd } => {
-                slots.close(*fd);
-                0
-            }
-            Self::MakeDir { .. }
+            | Self::CloneTree { into, .. } => Some(*into),
+            Self::Close { .. }
+            | Self::MakeDir { .. }
             | Self::Set { .. }
             | Self::Configure { .. }
             | Self::Create { .. }
@@ -191,9 +206,8 @@ impl Call {
             | Self::MakePrivate { .. }
             | Self::SetNs { .. }
             | Self::ChangeDir { .. }
-            | Self::Mount { .. } => 0,
-        };
-        format!("{call} = {outcome}")
+            | Self::Mount { .. } => None,
+        }
     }
 
     fn show(&self, slots: &Slots) -> String {

@@ -85,6 +85,7 @@ mod config; // where settings come from, and who may write them
 mod errors; // messages word for word, and exit codes
 mod look; // colours, sizes, times
 mod json; // what docs/json.md says, field by field
+mod verbose; // what is done, and by which calls
 mod inspect; // the JSON that scripts written for docker read
 mod privileges; // what each verb needs, and says where it lacks it
 mod progress; // bars, lines, and Ctrl-C

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::{Cause, say};
-use crate::cli::print;
+use crate::cli::{look, print};
 use crate::progress::{Piece, Progress};
 use crate::sys::interrupt::{Ending, Signals};
 use crate::sys::terminal;
@@ -44,8 +44,11 @@ impl Showing {
         work: impl FnOnce(&Progress) -> Result<T, Cause>,
     ) -> Result<T, Cause> {
         match self.progress {
-            How::Auto if !quiet && super::is_terminal() => watched(&mut Bars::new(), work),
-            How::Plain if !quiet => watched(&mut Lines::default(), work),
+            // What is said meanwhile would stand between bars.
+            How::Auto if !quiet && super::is_terminal() && !look::is_verbose() => {
+                watched(&mut Bars::new(), work)
+            }
+            How::Auto | How::Plain if self.is_wanted(quiet) => watched(&mut Lines::default(), work),
             How::Auto | How::Plain | How::None => work(&Progress::default()),
         }
     }

@@ -15,8 +15,8 @@ use crate::store::error::{Error, file, is_there};
 use crate::store::layout::DIFF;
 use crate::store::record::LayerRecord;
 use crate::store::{Change, private_dir};
-use crate::sys::chain;
 use crate::sys::dir::Dir;
+use crate::sys::{chain, trace};
 
 impl Change<'_> {
     /// Proves every byte and attribute of the layers of a stack, the base first, but those that are `proved` already; tells
@@ -46,6 +46,9 @@ impl Change<'_> {
             };
             let has_tree = is_there(self.layout().overlay(&chain_id.hex()).join(DIFF))?;
             if has_tree && is_there(self.layout().recipe(chain_id))? && proved.insert(*chain_id) {
+                trace::done(|| {
+                    format!("layer {}: being proved, {} entries", chain_id.short(), layer.entries)
+                });
                 let counter = progress.counter_of(chain_id);
                 match self.contents(&layer, &counter, &mut tell)? {
                     // What was not read to its end is not damaged.

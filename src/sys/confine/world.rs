@@ -4,7 +4,7 @@
 //! process may make. Where there is no name of anything else, and no mount with devices, that does not matter.
 
 use std::env;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf, absolute};
@@ -14,9 +14,9 @@ use rustix::io::Errno;
 use rustix::mount::{self, MountFlags, MoveMountFlags, OpenTreeFlags};
 
 use super::Reach;
-use crate::sys::CallFailed;
 use crate::sys::mount::own_mount_namespace;
 use crate::sys::namespace::{self, PLACE};
+use crate::sys::{CallFailed, path as paths, trace};
 
 type Result<T> = std::result::Result<T, CallFailed>;
 
@@ -51,8 +51,12 @@ pub fn limit_world(reach: &Reach<'_>, also: &[&Path]) -> Result<()> {
     // A directory before what lies in it.
     kept.sort_by_key(|one| one.path.components().count());
     let root = Path::new(PLACE);
-    mount::mount("tmpfs", root, "tmpfs", SAFE, Some(c"mode=0755,size=1m"))
-        .map_err(|e| CallFailed::new("mount(\"tmpfs\")", e))?;
+    let made = mount::mount("tmpfs", root, "tmpfs", SAFE, Some(c"mode=0755,size=1m"));
+    let shown = || {
+        let flags = "MS_NOSUID|MS_NODEV|MS_NOEXEC";
+        format!("mount(\"tmpfs\", {root:?}, \"tmpfs\", {flags}, \"mode=0755,size=1m\")")
+    };
+    trace::call(made, shown).map_err(|e| CallFailed::new("mount(\"tmpfs\")", e))?;
     let mut there: Vec<&Path> = Vec::new();
     for one in &kept {
         let lies_within = there.iter().any(|other| one.path.starts_with(other));
@@ -63,7 +67,7 @@ pub fn limit_world(reach: &Reach<'_>, also: &[&Path]) -> Result<()> {
     }
     if let Some(cwd) = &cwd {
         // Within reach it is there, and what is not can be made: this is memory.
-        let _ = fs::create_dir_all(beneath(root, cwd));
+        let _ = paths::mkdirs(&beneath(root, cwd), 0o777);
     }
     remount(root, MountFlags::RDONLY)?;
     let entered = namespace::enter(root);
@@ -79,7 +83,11 @@ fn keep(path: &Path, writable: bool) -> Result<Option<Kept>> {
     let all = if writable { OpenTreeFlags::empty() } else { OpenTreeFlags::AT_RECURSIVE };
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | all;
     let is_dir = path.is_dir();
-    match mount::open_tree(CWD, path, flags) {
+    let shown = || {
+        let all = if writable { "" } else { "|AT_RECURSIVE" };
+        format!("open_tree(AT_FDCWD, {path:?}, OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC{all})")
+    };
+    match trace::call(mount::open_tree(CWD, path, flags), shown) {
         Ok(tree) => Ok(Some(Kept { path: full, tree, is_dir, writable })),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         // It lies on no filesystem that is mounted.
@@ -91,22 +99,30 @@ fn keep(path: &Path, writable: bool) -> Result<Option<Kept>> {
 fn put(one: &Kept, root: &Path) -> Result<()> {
     let place = beneath(root, &one.path);
     make(&place, one.is_dir).map_err(|e| CallFailed::of_io(format!("creat({place:?})"), &e))?;
-    mount::move_mount(&one.tree, "", CWD, &place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .map_err(|e| CallFailed::new(format!("move_mount({place:?})"), e))?;
+    let made = mount::move_mount(&one.tree, "", CWD, &place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH);
+    let shown = || {
+        format!("move_mount({}, \"\", AT_FDCWD, {place:?}, MOVE_MOUNT_F_EMPTY_PATH)", trace::fd(&one.tree))
+    };
+    trace::call(made, shown).map_err(|e| CallFailed::new(format!("move_mount({place:?})"), e))?;
     remount(&place, if one.writable { MountFlags::empty() } else { MountFlags::RDONLY })
 }
 
 /// Makes something to mount on, unless there is something.
 fn make(place: &Path, is_dir: bool) -> io::Result<()> {
     if is_dir {
-        return fs::create_dir_all(place);
+        return paths::mkdirs(place, 0o777);
     }
-    place.parent().map_or(Ok(()), fs::create_dir_all)?;
+    place.parent().map_or(Ok(()), |parent| paths::mkdirs(parent, 0o777))?;
     if place.symlink_metadata().is_ok() { Ok(()) } else { File::create_new(place).map(drop) }
 }
 
 fn remount(place: &Path, more: MountFlags) -> Result<()> {
-    mount::mount_remount(place, MountFlags::BIND | SAFE | more, "")
+    let shown = || {
+        let more = if more.contains(MountFlags::RDONLY) { "MS_RDONLY|" } else { "" };
+        let flags = format!("{more}MS_NOSUID|MS_NODEV|MS_NOEXEC|MS_REMOUNT|MS_BIND");
+        format!("mount(\"\", {place:?}, NULL, {flags}, \"\")")
+    };
+    trace::call(mount::mount_remount(place, MountFlags::BIND | SAFE | more, ""), shown)
         .map_err(|e| CallFailed::new(format!("mount({place:?}, MS_REMOUNT|MS_BIND)"), e))
 }
 

@@ -32,7 +32,7 @@ pub(super) fn shown(attributes: Attributes, prefix: &str) -> String {
 }
 
 /// Quotes bytes as strace does: a C string literal.
-pub(super) fn quoted(bytes: &[u8]) -> String {
+pub(in crate::sys) fn quoted(bytes: &[u8]) -> String {
     let mut text = String::from("\"");
     for &byte in bytes {
         match byte {
