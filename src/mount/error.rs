@@ -52,8 +52,8 @@ pub enum Error {
     #[error("{} was last mounted with 'volatile': its changes may be incomplete", Shown(.upper))]
     Volatile { upper: PathBuf, marker: PathBuf },
     /// A target that shows an overlay already.
-    #[error("{} is already the mount point of '{source_shown}'", Shown(.target))]
-    Mounted { target: PathBuf, source_shown: String },
+    #[error("{} is already the mount point of an overlay", Shown(.target))]
+    Mounted { target: PathBuf },
     /// More options than mount(2) takes.
     #[error(
         "{layers} layers are too many for this method: their names take {bytes} bytes, mount(2) takes {OPTION_PAGE}"
@@ -194,7 +194,7 @@ impl Error {
                 "its mount is in another namespace, or was unmounted lazily and has open files".to_owned()
             }
             Self::Volatile { marker, .. } => format!("to use it nevertheless: rm -r {}", quoted(marker)),
-            Self::Mounted { target, .. } => format!("ovlctl umount {}", quoted(target)),
+            Self::Mounted { target } => format!("ovlctl umount {}", quoted(target)),
             Self::Page { .. } => "use another --method: all others take 500 layers".to_owned(),
             Self::NoMethod(_) => "leave --method out: one that works is found by trying".to_owned(),
             Self::NoOverlay => "modprobe overlay".to_owned(),

@@ -56,10 +56,7 @@ impl Target {
 
     fn refuse_overlay(&self, mounts: &[Mount]) -> Result<(), Error> {
         match table::top_at(mounts, &self.path).and_then(OverlayMount::of) {
-            Some(overlay) => {
-                let source_shown = overlay.source.to_string_lossy().into_owned();
-                Err(Error::Mounted { target: self.path.clone(), source_shown })
-            }
+            Some(_) => Err(Error::Mounted { target: self.path.clone() }),
             None => Ok(()),
         }
     }

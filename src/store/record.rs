@@ -251,7 +251,7 @@ struct OnlyFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
     /// It is no JSON, or not of this kind.
-    #[error("{0}")]
+    #[error(transparent)]
     Damaged(#[from] serde_json::Error),
     /// A later ovlctl wrote it.
     #[error("written in format {0}, and this ovlctl knows format {FORMAT}")]
