@@ -17,6 +17,10 @@ use crate::limits::Limit;
 /// The page on the store's format.
 const STORE: &str = include_str!("../../docs/ovlctl-store.5");
 
+/// The page on what mount(8) calls; the other name that it has leads to it.
+const HELPER: &str = include_str!("../../docs/mount.ovlctl.8");
+const OTHER_HELPER: &str = ".so man8/mount.ovlctl.8\n";
+
 /// How the section of examples begins in the help of a verb.
 const EXAMPLES: &str = "Examples:";
 
@@ -63,7 +67,11 @@ fn pages() -> io::Result<Vec<Page>> {
         pages.push(of_verb(verb)?);
     }
     pages.push(settings());
-    pages.push(Page { name: "ovlctl-store.5".to_owned(), text: STORE.as_bytes().to_owned() });
+    for (name, text) in
+        [("ovlctl-store.5", STORE), ("mount.ovlctl.8", HELPER), ("umount.ovlctl.8", OTHER_HELPER)]
+    {
+        pages.push(Page { name: name.to_owned(), text: text.as_bytes().to_owned() });
+    }
     Ok(pages)
 }
 
@@ -101,7 +109,7 @@ fn overview(ovlctl: &Command, verbs: &[&Command]) -> io::Result<Page> {
         rest.text([bold(file)]);
         rest.text([roman(what)]);
     }
-    see(&mut rest, "ovlctl-store(5), ovlctl.toml(5), mount(8)");
+    see(&mut rest, "ovlctl-store(5), ovlctl.toml(5), mount.ovlctl(8)");
     text.extend(rest.render().into_bytes());
     Ok(Page { name: "ovlctl.1".to_owned(), text })
 }

@@ -120,6 +120,12 @@ fn man_reads_each_page_without_a_warning() {
     for page in pages {
         let mut groff = Command::new("groff");
         groff.args(["-man", "-Tutf8", "-P-cbou", "-ww", "-Kutf8", "-rCHECKSTYLE=2"]).arg(&page);
+        // A page that is another's is named from above the folder of its section.
+        let source = fs::read_to_string(&page).unwrap();
+        if let Some(other) = source.strip_prefix(".so man8/") {
+            assert!(dir.join(other.trim_end()).exists(), "{}", page.display());
+            continue;
+        }
         let done = groff.output().expect("groff is there");
         let said = String::from_utf8_lossy(&done.stderr);
         assert!(done.status.success() && said.is_empty(), "{}: {said}", page.display());
