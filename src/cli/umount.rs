@@ -25,6 +25,9 @@ pub(super) struct Umount {
     #[arg(long)]
     rm: bool,
     /// Detach now, and end when the last user is gone
+    ///
+    /// Who still uses a container keeps it from being removed. Of a mount that is read-only the kernel tells nobody who
+    /// does: rm and prune then take its layers away, and all that is not open already is gone for them.
     #[arg(long)]
     lazy: bool,
     /// Unmount all that this store has mounted

@@ -1,7 +1,7 @@
 //! Containers that are mounted again, shown twice or removed while somebody may still use them: no change is lost.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, Command, Stdio};
 
@@ -124,6 +124,24 @@ fn container_that_was_unmounted_lazily_is_not_removed_under_its_users() {
     scene.run("rm box").fails(4).stderr_has("cannot remove 'box': ");
     drop(open);
     scene.run("rm box").succeeds();
+}
+
+#[test]
+fn read_only_mount_that_was_unmounted_lazily_shows_what_is_open_and_no_more() {
+    let scene = loaded();
+    scene.run("mount --read-only web:1 root").succeeds();
+    let mut open = fs::File::open(scene.path("root/f")).unwrap();
+    let root = fs::File::open(scene.path("root")).unwrap();
+    scene.run("umount --lazy root").succeeds();
+    // Nothing tells of it: it is in nobody's mountinfo, and no layer is marked as in use.
+    scene.run("rm web:1").succeeds();
+    let mut text = String::new();
+    open.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "2");
+    let gone = rustix::fs::statat(&root, "d/new", rustix::fs::AtFlags::empty()).unwrap_err();
+    assert_eq!(gone, rustix::io::Errno::NOENT);
+    scene.run("load web.tar").succeeds();
+    scene.run("check --deep").succeeds();
 }
 
 #[test]
