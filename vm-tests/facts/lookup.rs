@@ -1,6 +1,7 @@
-//! What is found under a name that several layers have.
+//! What is found under a name that several layers have, or that something is mounted on.
 
-use rustix::mount::MountFlags;
+use rustix::fs::{CWD, OFlags};
+use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use crate::fact::{Fact, each, fact};
 
@@ -19,6 +20,19 @@ pub(super) const FACTS: &[Fact] = &[
         s.mounted("").read("f")
     })
     .sees("top")
+    .relied_on(),
+    fact("lookup::file_mounted_on_a_link_is_found_instead", |s| {
+        s.lower().symlink("l", "../no/where");
+        s.dir_named("other").file("f", "shown");
+        let m = s.mounted("");
+        let link = m.file_at("l", OFlags::PATH | OFlags::NOFOLLOW)?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let tree = open_tree(CWD, "other/f", flags)?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        move_mount(&tree, "", &link, "", flags)?;
+        each([m.kind("l"), m.read("l"), s.upper().names("")])
+    })
+    .sees("file, shown, nothing")
     .relied_on(),
     fact("lookup::directories_merge", |s| {
         let [top, middle, base] = s.lowers(["top", "middle", "base"]);
