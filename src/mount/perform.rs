@@ -12,7 +12,7 @@ use super::script::{LEAVE, Script, TARGET, TREE};
 use super::table::{self, OverlayMount};
 use super::target::Target;
 use crate::sys::CallFailed;
-use crate::sys::caps::{self, TO_MOUNT};
+use crate::sys::caps::{self, TO_MOUNT, TO_RETURN};
 use crate::sys::dir::Dir;
 use crate::sys::kmsg;
 use crate::sys::mount;
@@ -42,6 +42,10 @@ pub fn perform(plan: &Plan, target: &Target) -> Result<Mounted, Error> {
     let method = choose(plan)?;
     trace::done(|| format!("{}: layers are handed over {}", target.path().display(), why(plan, method)));
     let script = Script::of(plan, method)?;
+    let lacking = caps::missing(if script.private { TO_RETURN } else { &[] });
+    if !lacking.is_empty() {
+        return Err(Error::Capabilities(lacking));
+    }
     let claim = inuse::claim(plan)?;
     let log = kmsg::Mark::now();
     let _turn = target.turn()?;
@@ -107,7 +111,7 @@ pub(super) fn rehearse(plan: &Plan, method: Method) -> Result<(), Error> {
 /// Makes the mount that `plan` asks for where nobody sees it: it is gone with what is returned.
 fn unattached(plan: &Plan, method: Method) -> Result<Slots, Error> {
     let mut script = Script::of(plan, method)?;
-    script.attach.retain(|call| *call == LEAVE);
+    script.attach.clear();
     let log = kmsg::Mark::now();
     let mut slots = Slots::new();
     run(&script, plan, &mut slots).map_err(|error| explain::explain(error, &log.since()))?;
@@ -152,9 +156,9 @@ fn steps(script: &Script, plan: &Plan, slots: &mut Slots) -> Result<(), Error> {
     let made = make(&script.build, slots)
         .and_then(|()| look(plan, script, slots.get(script.look)?))
         .and_then(|()| make(&script.attach, slots));
-    if made.is_err() && script.private {
+    if script.private && (made.is_err() || script.attach.is_empty()) {
         // The namespace would go with the thread, but when is the kernel's business: until then the upper directory
-        // would be in use. Where there is none yet this fails, and changes nothing.
+        // would be in use. Where there is none yet this fails, and changes nothing; who only looks may not be allowed to.
         let _left: Result<(), Error> = make(&[LEAVE], slots);
     }
     made

@@ -24,10 +24,15 @@ pub enum Need {
     Setfcap,
     /// Network devices.
     NetAdmin,
+    /// Root directories, and mount namespaces with them.
+    SysChroot,
 }
 
 /// What mounting needs.
 pub const TO_MOUNT: &[Need] = &[Need::SysAdmin];
+
+/// What a thread needs to go back to the mount namespace that it began in (setns(2)), besides what mounting needs.
+pub const TO_RETURN: &[Need] = &[Need::SysChroot];
 
 /// What reading other users' files needs.
 pub const TO_READ: &[Need] = &[Need::DacOverride];
@@ -53,6 +58,7 @@ impl Need {
             Self::Mknod => Capability::CAP_MKNOD,
             Self::Setfcap => Capability::CAP_SETFCAP,
             Self::NetAdmin => Capability::CAP_NET_ADMIN,
+            Self::SysChroot => Capability::CAP_SYS_CHROOT,
         }
     }
 

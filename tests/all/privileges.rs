@@ -184,6 +184,12 @@ fn those_capabilities_are_enough() {
         ("umount second", REMOVE),
         ("save web -o here", "CAP_DAC_OVERRIDE"),
         ("export box -o here.cpio", LOOK),
+        // An image of one layer: the mount that shows it is made in a namespace of its own.
+        ("ls web", LOOK),
+        ("cat web:/a", LOOK),
+        ("ls box", LOOK),
+        ("diff box", LOOK),
+        ("blame a web", LOOK),
         ("export box -o there/", ALL),
         ("df --containers", "CAP_DAC_OVERRIDE"),
         ("rm box", REMOVE),
@@ -194,4 +200,17 @@ fn those_capabilities_are_enough() {
         run_by(&scene, &["setpriv", &only(needed)], words).succeeds();
     }
     assert_eq!(scene.kept_layers(), Vec::<String>::new());
+}
+
+#[test]
+fn what_some_mounts_need_besides_is_named() {
+    let scene = scene();
+    let program = ["setpriv", "--bounding-set=-sys_chroot"];
+    run_by(&scene, &program, "mount --read-only web root").fails(1).stdout_is("").stderr_is(
+        "
+        ovlctl: cannot mount 'web' on root: CAP_SYS_CHROOT missing
+        hint: run it as root: sudo ovlctl
+        ",
+    );
+    run_by(&scene, &program, "mount box root").succeeds();
 }
