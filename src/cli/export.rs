@@ -53,7 +53,7 @@ pub(super) struct Export {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// With PAX records; holes are zeros in it
+    /// With PAX records; holes are zeros in it, as not every reader of tars knows holes
     Tar,
     /// An initramfs
     Cpio,

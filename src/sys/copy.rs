@@ -54,7 +54,7 @@ impl Copy {
                 let Some(found) = level.from.find(&name, Last::Kept)? else { continue };
                 levels.extend(self.inode(&found, &to, &name, false)?);
             } else if let Some(Level { to, stat, xattrs, .. }) = levels.pop() {
-                self.finish_directory(&to, &stat, &xattrs)?;
+                self.dress(&to, &stat, &xattrs)?;
             }
         }
         Ok(())
@@ -153,7 +153,8 @@ impl Copy {
         to.set_times(UNFINISHED, stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or_default())
     }
 
-    fn finish_directory(&mut self, to: &Dir, stat: &Stat, xattrs: &[dir::Xattr]) -> Result<(), CallFailed> {
+    /// Gives a directory in which nothing is made any more the owner, mode, attributes and time that another one has.
+    pub fn dress(&mut self, to: &Dir, stat: &Stat, xattrs: &[dir::Xattr]) -> Result<(), CallFailed> {
         to.chown_self(stat.st_uid, stat.st_gid)?;
         to.chmod_self(stat.st_mode & 0o7777)?;
         for (key, value) in xattrs.iter().filter(|(key, _)| is_portable(key)) {

@@ -9,20 +9,28 @@ use std::rc::Rc;
 use super::super::fault::Cause;
 use super::super::place::{self, LookFault};
 use super::failed;
-use crate::sys::Errno;
 use crate::sys::copy::{Copy, Unheld};
 use crate::sys::dir::Dir;
 use crate::sys::dir::in_root::Found;
 use crate::sys::interrupt::Interrupts;
+use crate::sys::{CallFailed, Errno};
 use crate::sys::{filesystem, new_file, tree};
 
-/// A directory that is not there yet, or empty.
+/// A directory that is not there yet, or empty. Until all is in it, it lies in `meanwhile` in `folder`: killed, it leaves that
+/// as a sign.
 pub(super) struct Target {
     folder: Rc<Dir>,
-    name: Vec<u8>,
-    /// What it is called until all is in it; one that was there has its own name.
-    meanwhile: Option<Vec<u8>>,
+    meanwhile: Vec<u8>,
+    place: Place,
     kept: bool,
+}
+
+/// Where a tree goes when it is whole.
+enum Place {
+    /// To this name in the folder.
+    Name(Vec<u8>),
+    /// Into the folder, which was there, and may be a mount point.
+    Folder,
 }
 
 impl Target {
@@ -31,45 +39,59 @@ impl Target {
         let full = path.canonicalize();
         let path = full.as_deref().unwrap_or(path);
         let name = path.file_name().ok_or_else(|| failed(path, &ErrorKind::IsADirectory.into()))?;
-        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let folder = Dir::open(folder).map_err(place::failed)?;
         let name = name.as_bytes().to_owned();
-        let meanwhile = match fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
-            Ok(true) => None,
+        let meanwhile = new_file::beside(&name).map_err(place::failed)?;
+        let (folder, place) = match fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
+            Ok(true) => (path, Place::Folder),
             Ok(false) => return Err(LookFault::InTheWay("there is a directory that is not empty").into()),
             Err(e) if e.kind() == ErrorKind::NotFound => {
-                Some(new_file::beside(&name).map_err(place::failed)?)
+                let above = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                (above.unwrap_or(Path::new(".")), Place::Name(name))
             }
             Err(e) if e.kind() == ErrorKind::NotADirectory => {
                 return Err(LookFault::InTheWay("there is no directory, but something else").into());
             }
             Err(e) => return Err(failed(path, &e)),
         };
-        Ok(Self { folder: Rc::new(folder), name, meanwhile, kept: false })
+        let folder = Rc::new(Dir::open(folder).map_err(place::failed)?);
+        Ok(Self { folder, meanwhile, place, kept: false })
     }
 
     /// Copies all of `root`; returns which extended attributes could not be kept.
     pub(super) fn fill(&self, root: &Found) -> Result<Unheld, Cause> {
         let mut copy = Copy::default();
         copy.interrupts = Some(Interrupts::hold().map_err(place::failed)?);
-        let copied = copy.tree(root, &self.folder, self.meanwhile.as_ref().unwrap_or(&self.name));
-        copied.map_err(|failed| match failed.errno {
+        copy.tree(root, &self.folder, &self.meanwhile).map_err(|failed| match failed.errno {
             Errno::INTR => LookFault::Program("interrupted".to_owned()).into(),
             _ => place::failed(failed),
         })?;
         Ok(copy.unheld)
     }
 
-    /// Lets it stay, under its name.
+    /// Lets it stay, in its place.
     pub(super) fn keep(mut self, sync: bool) -> Result<(), Cause> {
         if sync {
             filesystem::sync(&*self.folder).map_err(place::failed)?;
         }
-        if let Some(meanwhile) = &self.meanwhile {
-            self.folder.rename_to_free(meanwhile, &self.folder, &self.name).map_err(place::failed)?;
-        }
+        let kept = match &self.place {
+            Place::Name(name) => self.folder.rename_to_free(&self.meanwhile, &self.folder, name),
+            Place::Folder => self.move_up(),
+        };
+        kept.map_err(place::failed)?;
         self.kept = true;
         Ok(())
+    }
+
+    /// Moves all that was copied into the folder, and makes that look like the tree's root.
+    fn move_up(&self) -> Result<(), CallFailed> {
+        let copied = self.folder.open_dir(&self.meanwhile)?;
+        let (stat, xattrs) = (copied.stat_self()?, copied.xattrs_self()?);
+        for name in copied.names()? {
+            copied.rename(&name, &self.folder, &name)?;
+        }
+        self.folder.rmdir(&self.meanwhile)?;
+        // What it cannot hold it did not hold a moment ago, and that was told of.
+        Copy::default().dress(&self.folder, &stat, &xattrs)
     }
 }
 
@@ -79,11 +101,10 @@ impl Drop for Target {
             return;
         }
         // What cannot be removed is seen by whoever looks there.
-        if let Some(meanwhile) = &self.meanwhile {
-            let _ = tree::remove(&self.folder, meanwhile);
-        } else if let Ok(dir) = self.folder.open_dir(&self.name) {
-            for name in dir.names().unwrap_or_default() {
-                let _ = tree::remove(&dir, &name);
+        let _ = tree::remove(&self.folder, &self.meanwhile);
+        if matches!(self.place, Place::Folder) {
+            for name in self.folder.names().unwrap_or_default() {
+                let _ = tree::remove(&self.folder, &name);
             }
         }
     }
