@@ -18,6 +18,7 @@ mod compare;
 pub mod cpio;
 mod depth;
 mod error;
+pub mod extract;
 mod lower_links;
 mod meta;
 pub mod pack;

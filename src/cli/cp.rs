@@ -1,6 +1,7 @@
 //! `cp`: files in and out of containers, and out of images.
 
 use std::ffi::{OsStr, OsString};
+use std::io::{BufReader, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
@@ -10,7 +11,8 @@ use super::act::{Act, Around};
 use super::fault::{self, Cause, Fault};
 use super::place::{self, LookFault, Place};
 use super::{Context, permit, print};
-use crate::layer::pack;
+use crate::layer::{extract, pack};
+use crate::limits::Limits;
 use crate::store::Store;
 use crate::sys::caps::TO_EXTRACT;
 use crate::sys::copy::Copy;
@@ -28,9 +30,11 @@ use crate::sys::{CallFailed, Errno};
 Examples:
   ovlctl cp web:1.4:/etc/passwd .
   ovlctl cp ./app.conf web-1.4:/etc/
-  ovlctl cp web-1.4:/var/log - | tar -t")]
+  ovlctl cp web-1.4:/var/log - | tar -t
+  tar -c ./site | ovlctl cp - web-1.4:/srv")]
 pub(super) struct Cp {
-    /// CONTAINER:PATH, IMAGE:PATH, or a path of this machine: with a slash or a dot first, where it has a colon
+    /// CONTAINER:PATH, IMAGE:PATH, a path of this machine (with a slash or a dot first, where it has a colon), or - for a tar
+    /// on standard input, which is unpacked in the directory DEST
     #[arg(value_name = "SRC")]
     from: OsString,
     /// CONTAINER:PATH, a path of this machine, or - for a tar on standard output
@@ -43,6 +47,9 @@ pub(super) struct Cp {
     #[arg(short, long, hide = true)]
     archive: bool,
 }
+
+/// How much of a tar is read at once.
+const BUFFER: usize = 256 << 10;
 
 /// One end of a copy.
 enum End {
@@ -70,6 +77,13 @@ impl Cp {
                 return Err(Cause::Usage("SRC must be CONTAINER:PATH or IMAGE:PATH".to_owned()));
             };
             return from.look(&store, true, |root| self.pack(root, &from.path));
+        }
+        if self.from == "-" {
+            let End::Inside(to) = End::find(&store, &self.to)? else {
+                return Err(Cause::Usage("DEST must be CONTAINER:PATH".to_owned()));
+            };
+            to.subject.refuse_to_change()?;
+            return to.look(&store, false, |root| unpack(root, &to.path));
         }
         let mut copy = Copy::default();
         match (End::find(&store, &self.from)?, End::find(&store, &self.to)?) {
@@ -138,6 +152,19 @@ impl Cp {
         };
         done.map_err(refused)
     }
+}
+
+/// Unpacks the tar on standard input in a directory.
+fn unpack(root: &Dir, path: &[u8]) -> Result<(), Cause> {
+    existing_directory(root, path)?;
+    let input = std::io::stdin();
+    if input.is_terminal() {
+        return Err(Cause::Usage("a tar is to come on standard input, which is a terminal".to_owned()));
+    }
+    let input = BufReader::with_capacity(BUFFER, input.lock());
+    let left_out = extract::tar(input, root, path, &Limits::DEFAULT).map_err(LookFault::from)?;
+    left_out.sentences().iter().for_each(|sentence| fault::warn(sentence));
+    Ok(())
 }
 
 impl End {

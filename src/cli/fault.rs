@@ -19,7 +19,7 @@ use crate::sys::chain;
 use crate::sys::interrupt::Ending;
 use crate::{archive, mount, store};
 
-use exit::{Exit, of_archive, of_config, of_store};
+use exit::{Exit, of_archive, of_config, of_layer, of_store};
 use hint::{
     of_archive as archive_hint, of_config as config_hint, of_container as container_hint,
     of_store as store_hint,
@@ -263,6 +263,7 @@ impl Cause {
             Self::Unsound(_) => Exit::Damaged,
             Self::Config(error) => of_config(error),
             Self::Lacking(_) => Exit::Cannot,
+            Self::Look(LookFault::Unpack(error)) => of_layer(error),
             Self::NotPermitted(_)
             | Self::UserNamespace
             | Self::Look(_)

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::fault::Cause;
 use super::{print, waiting};
-use crate::layer::pack;
+use crate::layer::{self, pack};
 use crate::mount::container::{self, Opened};
 use crate::store::images::Image;
 use crate::store::record::{ContainerRecord, SnapshotRecord};
@@ -39,6 +39,9 @@ pub(super) enum LookFault {
     /// A tar could not be made.
     #[error(transparent)]
     Pack(#[from] pack::Error),
+    /// A tar could not be unpacked.
+    #[error(transparent)]
+    Unpack(#[from] layer::Error),
     /// Another program could not do its part, and what it said.
     #[error("{0}")]
     Program(String),
@@ -73,7 +76,8 @@ impl LookFault {
             | Self::Tangled
             | Self::Unfound(_)
             | Self::Program(_)
-            | Self::Pack(_) => None,
+            | Self::Pack(_)
+            | Self::Unpack(_) => None,
         }
     }
 }

@@ -42,6 +42,11 @@ impl<'a> EntryPath<'a> {
         self.parts.len()
     }
 
+    /// Returns it as a path below the root, without `.` and `..`.
+    pub(super) fn joined(&self) -> Vec<u8> {
+        self.parts.join(&b'/')
+    }
+
     /// Returns the directories on the way and the last component; `None` for the root.
     pub(super) fn split(&self) -> Option<(&[&'a [u8]], &'a [u8])> {
         self.parts.split_last().map(|(&name, parents)| (parents, name))
@@ -54,7 +59,7 @@ mod tests {
 
     fn joined(name: &[u8]) -> Result<String, Refusal> {
         let path = EntryPath::parse(name)?;
-        Ok(String::from_utf8(path.parts.join(&b'/')).unwrap())
+        Ok(String::from_utf8(path.joined()).unwrap())
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 
+use crate::support::outcome::Outcome;
 use crate::support::{Scene, image, layer, needs};
 
 fn scene() -> Scene {
@@ -166,4 +167,110 @@ fn read_only_mount_is_left_alone() {
     scene.write("file", b"x");
     scene.run("mount --read-only box root").succeeds();
     scene.run("cp file box:/etc").fails(1).stderr_has("it is mounted read-only");
+}
+
+/// Runs `cp - DEST` with this on its standard input.
+fn unpack(scene: &Scene, dest: &str, tar: &[u8]) -> Outcome {
+    scene.write("stdin", tar);
+    let mut command = scene.command(&["cp", "-", dest]);
+    scene.outcome(command.stdin(fs::File::open(scene.path("stdin")).expect("it was just written")))
+}
+
+#[test]
+fn tar_on_standard_input_is_unpacked() {
+    let scene = scene();
+    let tar = scene.run_bytes("cp web:1:/app -");
+    unpack(&scene, "box:/etc", &tar).succeeds().stdout_is("").stderr_is("");
+    scene.run("mount box root").succeeds();
+    scene.shows_at("root/etc/app", APP);
+    // What is there is merged with; what the tar says of its own root is not for the directory.
+    let tar = layer()
+        .dir("./")
+        .mode(0o700)
+        .dir("app/")
+        .mode(0o700)
+        .file("app/run", "other")
+        .mode(0o600)
+        .file("new/deep/file", "implied")
+        .file("app/.wh.link", "no whiteout")
+        .hardlink("app/empty/third", "app/run")
+        .symlink("hosts", "elsewhere");
+    unpack(&scene, "box:/var/../etc", &tar.tar()).succeeds().stderr_is("");
+    scene.shows_at(
+        "root/etc",
+        "
+        l 0777 alias  -> hosts
+        d 0700 app
+        f 0644 app/.wh.link  no whiteout
+        f 4755 1:2 app/again  run  {user.k=v}
+        d 0755 app/empty
+        f 0600 app/empty/third  other
+        l 0777 app/link  -> run
+        c 0644 app/null  1:3
+        p 0644 app/pipe
+        f 0600 app/run  other  = app/empty/third
+        l 0777 hosts  -> elsewhere
+        d 0755 new
+        d 0755 new/deep
+        f 0644 new/deep/file  implied
+        l 0777 out  -> /../../etc/made
+        ",
+    );
+}
+
+#[test]
+fn tar_on_standard_input_reaches_nothing_outside_and_replaces_no_directory() {
+    let scene = scene();
+    let table = [
+        (layer().file("../../x", "x"), 6, "entry '../../x': leads out of the layer"),
+        (
+            layer().char_device("dev", 0, 0),
+            6,
+            "entry 'dev': a character device 0:0, which overlayfs takes for a whiteout",
+        ),
+        (layer().file("app", "x"), 1, "entry 'app': rename(\"app\"): Is a directory"),
+        (layer().dir("etc/hosts"), 1, "entry 'etc/hosts': rename(\"hosts\"): Not a directory"),
+        (
+            layer().file("etc/hosts/x", "x"),
+            1,
+            "entry 'etc/hosts/x': openat(\"//etc/hosts\", \".\"): Not a directory",
+        ),
+    ];
+    for (tar, code, reason) in table {
+        let said = unpack(&scene, "box:/", &tar.tar()).fails(code);
+        let _ = said.stdout_is("").stderr_has(&format!("ovlctl: cannot copy - to box:/: {reason}"));
+    }
+    let _ = unpack(&scene, "box:/", b"no tar").fails(6);
+    scene.run("diff box").succeeds().stdout_is("");
+    // A link of the tar's own leads to what it leads to in the container.
+    let tar = layer().symlink("way", "/../../../etc").file("way/made-by-cp", "inside");
+    unpack(&scene, "box:/app", &tar.tar()).succeeds();
+    scene.run("cat box:/etc/made-by-cp").succeeds().stdout_is("inside");
+    assert!(!std::path::Path::new("/etc/made-by-cp").exists());
+    for (dest, code, reason) in [
+        ("box:/none", 1, "there is no /none"),
+        ("box:/etc/hosts", 1, "/etc/hosts is no directory"),
+        ("web:1:/etc", 1, "'web:1' is an image, and images do not change"),
+        ("here", 2, "DEST must be CONTAINER:PATH"),
+        ("-", 2, "SRC must be CONTAINER:PATH"),
+    ] {
+        let _ = unpack(&scene, dest, &layer().file("x", "x").tar()).fails(code).stderr_has(reason);
+    }
+}
+
+#[test]
+fn tar_on_standard_input_keeps_its_holes() {
+    let scene = scene();
+    let make = "truncate -s 64M sparse && printf end | dd of=sparse conv=notrunc oflag=seek_bytes,append seek=67108864 2>&1 && \
+                tar --sparse --format=pax -cf sparse.tar sparse";
+    let mut command = std::process::Command::new("sh");
+    let _ = scene.outcome(command.args(["-c", make]).current_dir(scene.path(""))).succeeds();
+    let tar = fs::read(scene.path("sparse.tar")).unwrap();
+    assert!(tar.len() < 1 << 20, "tar found no hole");
+    unpack(&scene, "box:/", &tar).succeeds();
+    scene.run("mount box root").succeeds();
+    let there = fs::metadata(scene.path("root/sparse")).unwrap();
+    assert_eq!(there.len(), (64 << 20) + 3);
+    assert!(there.blocks() < 1024, "{} blocks", there.blocks());
+    assert!(fs::read(scene.path("root/sparse")).unwrap().ends_with(b"\0end"));
 }

@@ -74,7 +74,7 @@ pub(super) fn of_store(error: &store::Error) -> Exit {
     }
 }
 
-fn of_layer(error: &layer::Error) -> Exit {
+pub(super) fn of_layer(error: &layer::Error) -> Exit {
     match error {
         layer::Error::Refused { .. }
         | layer::Error::Tar(_)
