@@ -168,7 +168,7 @@ impl Change<'_> {
         options: &Options,
         buffers: &mut Buffers,
     ) -> Result<Made, Error> {
-        let place = self.place()?;
+        let place = self.place().map_err(|e| self.unless_full(e, of, layer.room))?;
         let unpacked = layer::unpack(blob, &layer.blob.diff_id, &place.diff, &place.dir, options, buffers)
             .map_err(|e| self.layer_failed(e, layer.at + 1, of, layer.room))?;
         Ok(Made { place, unpacked })
@@ -204,7 +204,8 @@ impl Change<'_> {
                 None
             } else {
                 let parent = layer.at.checked_sub(1).map(|at| chain[at]).filter(|_| !summary.opaque_root);
-                Some(self.furnish_layer(&place.path, layer.chain_id, parent, &mut pile)?)
+                let link = self.furnish_layer(&place.path, layer.chain_id, parent, &mut pile);
+                Some(link.map_err(|e| self.unless_full(e, chain.len(), layer.room))?)
             };
             below.lay(place.diff, summary.opaque_root);
             layer.counter.end();
@@ -251,10 +252,19 @@ impl Change<'_> {
         // A full disk, or an attribute that is too large for its filesystem: the kernel says the same of both.
         let of_attribute = matches!(error, layer::Error::Unheld { .. });
         if !of_attribute && is_storage_full(&error) {
-            let root = self.layout().root().to_owned();
-            return Error::NoSpaceForLayer { root, nr: room.largest, of, more: room.lacking };
+            return self.no_space(of, room);
         }
         Error::Layer { nr, of, source: error }
+    }
+
+    /// What is said of a layer's place that cannot be made: a full disk is full for all layers, whichever meets it first.
+    fn unless_full(&self, error: Error, of: usize, room: Room) -> Error {
+        if error.is_full() { self.no_space(of, room) } else { error }
+    }
+
+    fn no_space(&self, of: usize, room: Room) -> Error {
+        let root = self.layout().root().to_owned();
+        Error::NoSpaceForLayer { root, nr: room.largest, of, more: room.lacking }
     }
 }
 
