@@ -42,6 +42,7 @@ use files::{Bytes, Files};
 use spool::Nobody;
 
 use crate::limits::{Exceeded, Limits};
+use crate::progress::Progress;
 
 /// An archive that lies open.
 #[derive(Debug)]
@@ -55,9 +56,10 @@ impl Archive {
     /// Opens an archive and reads which images it holds, but none of their layers.
     ///
     /// What cannot be read in place, because it is compressed as a whole or comes through a pipe, is kept in a file
-    /// without a name in the directory `spool`. What is beyond `limits` is refused, now or when a layer is read.
-    pub fn open(source: &Source, spool: &Path, limits: &Limits) -> Result<Self, Error> {
-        Self::receive(source, spool, limits, &mut Nobody)
+    /// without a name in the directory `spool`, and `progress` tells of that. What is beyond `limits` is refused, now or when a
+    /// layer is read.
+    pub fn open(source: &Source, spool: &Path, limits: &Limits, progress: &Progress) -> Result<Self, Error> {
+        Self::receive(source, spool, limits, progress, &mut Nobody)
     }
 
     /// The same, but of what cannot be read in place `taker` gets what it wants while it goes by, and it is not kept.
@@ -65,9 +67,10 @@ impl Archive {
         source: &Source,
         spool: &Path,
         limits: &Limits,
+        progress: &Progress,
         taker: &mut dyn Taker,
     ) -> Result<Self, Error> {
-        let files = source.files(spool, limits, taker)?;
+        let files = source.files(spool, limits, progress, taker)?;
         let images = images::images(&files, limits)?;
         Ok(Self { files, images, limits: *limits })
     }

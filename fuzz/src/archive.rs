@@ -124,7 +124,12 @@ fn open_all(form: u8, files: &[Member]) {
 }
 
 fn open(path: &Path) -> Result<Archive, Error> {
-    Archive::open(&Source::Path(path.to_owned()), Path::new(HERE), &ovlctl::limits::Limits::DEFAULT)
+    Archive::open(
+        &Source::Path(path.to_owned()),
+        Path::new(HERE),
+        &ovlctl::limits::Limits::DEFAULT,
+        &ovlctl::progress::Progress::default(),
+    )
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

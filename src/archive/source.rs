@@ -15,6 +15,7 @@ use super::format::{Format, HEAD, unsupported};
 use super::index::Index;
 use super::spool::{self, Taker};
 use crate::limits::Limits;
+use crate::progress::{Counting, Progress, What};
 use crate::sys::dir::Dir;
 
 /// From where an archive comes.
@@ -29,24 +30,41 @@ pub enum Source {
 impl Source {
     /// Makes the archive's files known. What cannot be read in place goes by once: `taker` takes what it wants of it, and
     /// the rest is kept in `spool` in a file without a name.
-    pub(super) fn files(&self, spool: &Path, limits: &Limits, taker: &mut dyn Taker) -> Result<Files, Error> {
+    pub(super) fn files(
+        &self,
+        spool: &Path,
+        limits: &Limits,
+        progress: &Progress,
+        taker: &mut dyn Taker,
+    ) -> Result<Files, Error> {
         match self {
             Self::Path(path) if path.is_dir() => Ok(Files::Folder(Dir::open(path)?)),
-            Self::Path(path) => opened(File::open(path).map_err(Error::reading)?, spool, limits, taker),
+            Self::Path(path) => {
+                opened(File::open(path).map_err(Error::reading)?, spool, limits, progress, taker)
+            }
             Self::Stdin => {
                 let fd = io::stdin().as_fd().try_clone_to_owned().map_err(Error::reading)?;
-                opened(File::from(fd), spool, limits, taker)
+                opened(File::from(fd), spool, limits, progress, taker)
             }
         }
     }
 }
 
-fn opened(mut file: File, spool: &Path, limits: &Limits, taker: &mut dyn Taker) -> Result<Files, Error> {
+fn opened(
+    mut file: File,
+    spool: &Path,
+    limits: &Limits,
+    progress: &Progress,
+    taker: &mut dyn Taker,
+) -> Result<Files, Error> {
     let stat = file.metadata().map_err(Error::reading)?;
     if !stat.is_file() {
-        let decoder = Decoder::new(Box::new(file), Expected::default()).map_err(Error::reading)?;
-        let decoder = decoder.bounded(Bound::of_archive(limits), None);
-        return spool::index(decoder, spool, limits, taker).map(Files::Tar);
+        let counter = progress.begin(What::Archive, None);
+        let counted = Counting { inner: file, counter: Arc::clone(&counter) };
+        let decoder = Decoder::new(Box::new(counted), Expected::default()).map_err(Error::reading)?;
+        let index = spool::index(decoder.bounded(Bound::of_archive(limits), None), spool, limits, taker)?;
+        counter.end();
+        return Ok(Files::Tar(index));
     }
     // Standard input may be a file that was read in part.
     let start = file.stream_position().map_err(Error::reading)?;
@@ -60,9 +78,13 @@ fn opened(mut file: File, spool: &Path, limits: &Limits, taker: &mut dyn Taker) 
             Index::of(whole.file, start, limits).map(Files::Tar)
         }
         Format::Gzip | Format::Zstd | Format::Xz | Format::Bzip2 => {
-            let decoder = Decoder::new(Box::new(blob()), Expected::default()).map_err(Error::reading)?;
-            let bound = Bound::of_archive(limits);
-            spool::index(decoder.bounded(bound, Some(whole.len)), spool, limits, taker).map(Files::Tar)
+            let counter = progress.begin(What::Archive, Some(whole.len));
+            let counted = blob().counted(Arc::clone(&counter));
+            let decoder = Decoder::new(Box::new(counted), Expected::default()).map_err(Error::reading)?;
+            let decoder = decoder.bounded(Bound::of_archive(limits), Some(whole.len));
+            let index = spool::index(decoder, spool, limits, taker)?;
+            counter.end();
+            Ok(Files::Tar(index))
         }
     }
 }

@@ -62,7 +62,7 @@ fn open(bytes: &[u8]) -> Result<Archive, Error> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("image.tar");
     fs::write(&path, bytes).unwrap();
-    let opened = Archive::open(&Source::Path(path), dir.path(), &Limits::DEFAULT);
+    let opened = Archive::open(&Source::Path(path), dir.path(), &Limits::DEFAULT, &Progress::default());
     let arrived = kept::arrived(bytes.to_vec(), dir.path());
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "something was left in the spool");
     let seen = |archive: &Result<Archive, Error>| archive.as_ref().map(shown).map_err(Error::to_string);
@@ -172,7 +172,14 @@ fn reads_a_directory_but_nothing_outside_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let layout = dir.path().join("layout");
     tar::Archive::new(&oci_layout(["a:1", "b:1"]).bytes()[..]).unpack(&layout).unwrap();
-    let open = || Archive::open(&Source::Path(layout.clone()), Path::new("/nonexistent"), &Limits::DEFAULT);
+    let open = || {
+        Archive::open(
+            &Source::Path(layout.clone()),
+            Path::new("/nonexistent"),
+            &Limits::DEFAULT,
+            &Progress::default(),
+        )
+    };
     assert_eq!(shown(&open().unwrap()), ["a:1 linux/amd64 one", "b:1 linux/arm64 two"]);
 
     let (inside, outside) = (layout.join("inside"), dir.path().join("outside"));

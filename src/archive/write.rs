@@ -268,8 +268,13 @@ mod tests {
         for form in [Form::Docker, Form::Oci] {
             for names in [&names[..], &[]] {
                 std::fs::write(&file, archive(form, names)).unwrap();
-                let read =
-                    Archive::open(&Source::Path(file.clone()), scratch.path(), &Limits::DEFAULT).unwrap();
+                let read = Archive::open(
+                    &Source::Path(file.clone()),
+                    scratch.path(),
+                    &Limits::DEFAULT,
+                    &crate::progress::Progress::default(),
+                )
+                .unwrap();
                 let image = read.choose(&Choice::default()).unwrap();
                 let mut found: Vec<&str> = image.names.iter().map(String::as_str).collect();
                 let mut names = names.to_vec();

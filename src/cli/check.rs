@@ -118,7 +118,8 @@ impl Check {
             let layers: BTreeSet<&Digest> = stacks.iter().flatten().collect();
             // What is wrong with a recipe is told when its turn comes.
             let size = |layer: &Digest| store.tar_size(layer).ok().and_then(Result::ok).unwrap_or(0);
-            progress.begin(layers.into_iter().map(|layer| (*layer, size(layer), false)));
+            let layers = layers.into_iter().map(|layer| (*layer, size(layer), false));
+            progress.layers(&layers.collect::<Vec<_>>());
         }
         for stack in stacks.iter().take_while(|_| !progress.is_cancelled()) {
             // A change for each: whoever wants to be alone, say to prune, need not wait for all.
@@ -171,7 +172,8 @@ impl Check {
         let mut unpacked = BTreeSet::new();
         for path in &self.from {
             let failed = |cause: Cause| Fault::new("repair", load::display(path), cause);
-            let archive = load::open_kept(change, path, &self.moved.limits()).map_err(failed)?;
+            let archive =
+                load::open_kept(change, path, &self.moved.limits(), &Progress::default()).map_err(failed)?;
             for image in archive.images() {
                 if missing.is_empty() {
                     break;

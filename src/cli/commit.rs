@@ -1,17 +1,21 @@
 //! `commit`: what a container has changed becomes a layer, and with it an image.
 
+use std::time::{Duration, Instant};
+
 use clap::Args;
 
 use super::act::{Act, Around};
 use super::diff::container_views;
+use super::fault::watch::Talk;
 use super::fault::{self, Cause, Fault};
 use super::sync::Syncing;
-use super::{Context, permit, print, waiting};
+use super::{Context, load, permit, print, waiting};
 use crate::archive::name;
 use crate::layer::changes::to_layer;
 use crate::layer::pack::LeftOut;
 use crate::layer::view::{Pool, View};
 use crate::mount::container::{self, Frozen};
+use crate::progress::Progress;
 use crate::store::commit::{Source, created};
 use crate::store::config::{Entry, Instruction};
 use crate::store::record::{ContainerRecord, ImageRecord};
@@ -59,6 +63,8 @@ pub(super) struct Commit {
     pub(super) date: Date,
     #[command(flatten)]
     sync: Syncing,
+    #[command(flatten)]
+    talk: Talk,
 }
 
 /// When an image is made.
@@ -89,14 +95,15 @@ impl Act for Commit {
         permit("commit", TO_EXTRACT)?;
         let names = named(self.name.as_deref())?;
         let failed = |cause| Fault::new("commit", format!("'{}'", self.container), cause);
-        let made = self.commit(context, &names).map_err(failed)?;
-        made.tell()?;
+        let since = Instant::now();
+        let made = self.talk.during(|progress| self.commit(context, &names, progress)).map_err(failed)?;
+        made.tell(self.talk, since.elapsed())?;
         self.sync.run(context)
     }
 }
 
 impl Commit {
-    fn commit(&self, context: &Context, names: &[String]) -> Result<Made, Cause> {
+    fn commit(&self, context: &Context, names: &[String], progress: &Progress) -> Result<Made, Cause> {
         let store = context.open_store()?;
         if store.container(&self.container)?.is_none() {
             return Err(match store.image(&self.container) {
@@ -116,7 +123,7 @@ impl Commit {
         let (new, old) = container_views(&store, &container.name, &mut pool)?;
         let (new, old) = (View::new(&pool, new), View::new(&pool, old));
         let changed = to_layer(&new, &old).map_err(store::Error::from)?;
-        let source = Source { changes: &changed, view: &new, latest: self.date.seconds() };
+        let source = Source { changes: &changed, view: &new, latest: self.date.seconds(), progress };
         let added = match changed.is_empty() {
             true => None,
             false => Some(change.add_layer(&base, &source, &mut waiting())?),
@@ -161,16 +168,14 @@ pub(super) struct Made {
 
 impl Made {
     /// Prints its id, and says what it is.
-    pub(super) fn tell(&self) -> Result<(), Fault> {
+    pub(super) fn tell(&self, talk: Talk, time: Duration) -> Result<(), Fault> {
         for (path, why) in &self.left_out {
             fault::warn(&format!("/{} left out: {why}", print::name(path)));
         }
         print::line(&self.image.id.to_string())?;
         let name = self.name.clone().unwrap_or_else(|| self.image.id.short());
-        let layers = self.image.layers.len();
-        let s = if layers == 1 { "" } else { "s" };
-        let size = print::size(self.image.size());
-        fault::say(&format!("{name}: {layers} layer{s}, {} new, {size}", self.new_layers));
+        let totals = load::totals(self.image.layers.len(), self.new_layers, self.image.size(), time);
+        talk.say(&format!("{name}: {totals}"));
         Ok(())
     }
 }

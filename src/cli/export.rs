@@ -3,23 +3,30 @@
 mod folder;
 mod mkfs;
 
+use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 
 use super::act::{Act, Around};
+use super::fault::watch::{Talk, took};
 use super::fault::{self, Cause, Fault};
 use super::output::{self, Output};
 use super::place::{self, LookFault, Subject};
 use super::sync::Syncing;
 use super::{Context, permit, print, waiting};
 use crate::layer::pack::LeftOut;
+use crate::layer::walk::walk;
 use crate::layer::{cpio, pack};
+use crate::progress::{Counter, Counting, Piece, Progress, What};
 use crate::store::Store;
+use crate::sys::CallFailed;
 use crate::sys::caps::{TO_EXTRACT, TO_LOOK};
-use crate::sys::dir::Dir;
-use crate::sys::dir::in_root::Last;
+use crate::sys::dir::in_root::{Found, Last};
+use crate::sys::dir::{self, Dir, FileType, Stat};
 use crate::sys::filesystem::read_size;
 
 /// Write the tree of an image or a container, as it would be mounted
@@ -49,6 +56,8 @@ pub(super) struct Export {
     size: Option<u64>,
     #[command(flatten)]
     sync: Syncing,
+    #[command(flatten)]
+    talk: Talk,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -103,18 +112,27 @@ impl Act for Export {
             return Err(Fault::usage("--size is for ext4: the others are as large as they must be"));
         }
         let object = format!("'{}' to {}", self.name, output::shown(self.output.as_ref()));
-        self.export(context, format).map_err(|cause| Fault::new("export", object, cause))
+        let since = Instant::now();
+        let done = self.talk.guarding(|progress| {
+            self.export(context, format, progress)?;
+            Ok(progress.pieces().iter().map(Piece::done).sum())
+        });
+        let done: u64 = done.map_err(|cause| Fault::new("export", object, cause))?;
+        if self.talk.is_shown() {
+            self.talk.say(&format!("{} in {}", print::size(done), took(since.elapsed())));
+        }
+        Ok(())
     }
 }
 
 impl Export {
-    fn export(&self, context: &Context, format: Format) -> Result<(), Cause> {
+    fn export(&self, context: &Context, format: Format, progress: &Progress) -> Result<(), Cause> {
         let store = context.open_store()?;
         let subject = Subject::find(&store, &self.name)?;
         let _held = store.hold(&mut waiting())?;
         let kind = match format {
-            Format::Tar | Format::Cpio => return self.archive(&store, &subject, format),
-            Format::Dir => return self.directory(&store, &subject),
+            Format::Tar | Format::Cpio => return self.archive(&store, &subject, format, progress),
+            Format::Dir => return self.directory(&store, &subject, progress),
             Format::Ext4 => mkfs::Kind::Ext4,
             Format::Erofs => mkfs::Kind::Erofs,
             Format::Squashfs => mkfs::Kind::Squashfs,
@@ -122,29 +140,57 @@ impl Export {
         let Output::File(new) = Output::begin(Some(self.file()?), "a filesystem")? else {
             return Err(no_stream());
         };
-        let make = mkfs::Make { kind, size: self.size, id: id(&subject) };
+        let counter = progress.begin(What::Filesystem, None);
+        let make = mkfs::Make { kind, size: self.size, id: id(&subject), counter: Arc::clone(&counter) };
         subject.open(&store, true, |opened| make.run(opened, new.file()))?;
+        counter.end();
         Output::File(new).keep(self.sync.is_wanted())
     }
 
-    fn archive(&self, store: &Store, subject: &Subject, format: Format) -> Result<(), Cause> {
+    fn archive(
+        &self,
+        store: &Store,
+        subject: &Subject,
+        format: Format,
+        progress: &Progress,
+    ) -> Result<(), Cause> {
         let output = Output::begin(self.output.as_deref(), "an archive")?;
         subject.open(store, true, |opened| {
             let root = place::existing(opened.root(), b"/", Last::Kept)?;
+            let counter = self.begin(&root, progress, pack::size)?;
+            let out = Counting { inner: output.writer(), counter: Arc::clone(&counter) };
             if format == Format::Tar {
-                tell_left_out(&pack::tree(&root, b".", output.writer()).map_err(LookFault::from)?);
+                tell_left_out(&pack::tree(&root, b".", out).map_err(LookFault::from)?);
+                counter.end();
                 return Ok(());
             }
-            tell_lost(&cpio::tree(&root, output.writer()).map_err(LookFault::from)?);
+            tell_lost(&cpio::tree(&root, out).map_err(LookFault::from)?);
+            counter.end();
             tell_init(opened.root())
         })?;
         output.keep(self.sync.is_wanted())
     }
 
-    fn directory(&self, store: &Store, subject: &Subject) -> Result<(), Cause> {
+    /// Tells of the tree; how large it is, only where somebody sees that, for it must be looked for.
+    fn begin(
+        &self,
+        root: &Found,
+        progress: &Progress,
+        size: fn(&Stat) -> u64,
+    ) -> Result<Arc<Counter>, Cause> {
+        let weighed = self.talk.is_shown().then(|| weigh(root, size)).transpose();
+        Ok(progress.begin(What::Tree, weighed.map_err(place::failed)?))
+    }
+
+    fn directory(&self, store: &Store, subject: &Subject, progress: &Progress) -> Result<(), Cause> {
         let target = folder::Target::begin(self.file()?)?;
-        let unheld = subject
-            .open(store, true, |opened| target.fill(&place::existing(opened.root(), b"/", Last::Kept)?))?;
+        let unheld = subject.open(store, true, |opened| {
+            let root = place::existing(opened.root(), b"/", Last::Kept)?;
+            let counter = self.begin(&root, progress, contents)?;
+            let unheld = target.fill(&root, &counter)?;
+            counter.end();
+            Ok(unheld)
+        })?;
         if let Some((path, key)) = unheld.first() {
             let (path, key, count) = (print::name(path), print::name(key), unheld.len());
             fault::warn(&format!(
@@ -157,6 +203,23 @@ impl Export {
     fn file(&self) -> Result<&Path, Cause> {
         self.output.as_deref().filter(|path| path.as_os_str() != "-").ok_or_else(no_stream)
     }
+}
+
+/// Returns how many bytes of contents an inode has.
+fn contents(stat: &Stat) -> u64 {
+    let size = if dir::kind(stat) == FileType::RegularFile { stat.st_size } else { 0 };
+    u64::try_from(size).unwrap_or_default()
+}
+
+/// Sums up what the inodes of a tree are in bytes, each once.
+fn weigh(root: &Found, size: fn(&Stat) -> u64) -> Result<u64, CallFailed> {
+    let (mut seen, mut bytes) = (HashSet::new(), 0);
+    walk(root, &mut |_, _, stat| {
+        let is_first = stat.st_nlink < 2 || seen.insert((stat.st_dev, stat.st_ino));
+        bytes += if is_first { size(stat) } else { 0 };
+        Ok::<_, CallFailed>(())
+    })?;
+    Ok(bytes)
 }
 
 fn no_stream() -> Cause {

@@ -2,7 +2,6 @@
 
 mod exit;
 mod hint;
-mod progress;
 pub(super) mod watch;
 
 use std::fmt::Display;
@@ -24,7 +23,6 @@ use hint::{
     of_archive as archive_hint, of_config as config_hint, of_container as container_hint,
     of_store as store_hint,
 };
-pub(super) use progress::Progress;
 
 /// The exit codes, as `--help` tells them.
 pub(super) const EXIT_CODES: &str = "\

@@ -129,32 +129,53 @@ impl Act for Load {
         for path in &self.archives {
             let failed = |cause: Cause| Fault::new("load", display(path), cause);
             let change = store.change(Share::Shared, &mut waiting()).map_err(|e| failed(e.into()))?;
-            let mut since = Instant::now();
-            let archive = open(&change, path, &self.pick).map_err(failed)?;
-            for image in archive.choose_all(&self.pick.choice()).map_err(|e| failed(e.into()))? {
-                let loaded = self
-                    .showing
-                    .during(self.quiet, |progress| Ok(take(&change, &archive, image, &self.pick, progress)?));
-                let loaded = loaded.map_err(failed)?;
-                loaded.warnings.iter().for_each(|warning| fault::warn(warning));
-                self.tell(image, &loaded, since.elapsed())?;
-                since = Instant::now();
-            }
+            let mut loaded = Vec::new();
+            let load = |progress: &Progress| self.load(&change, path, progress, &mut loaded);
+            let done = self.showing.during(self.quiet, load);
+            // Also those that came before one that could not be loaded.
+            loaded.iter().try_for_each(|one| self.tell(one))?;
+            done.map_err(failed)?;
         }
         self.pick.sync.run(context)
     }
 }
 
 impl Load {
-    fn tell(&self, image: &archive::Image, loaded: &Loaded, time: Duration) -> Result<(), Fault> {
+    /// Loads the images of an archive, as long as that goes well.
+    fn load(
+        &self,
+        change: &Change<'_>,
+        path: &Path,
+        progress: &Progress,
+        all: &mut Vec<One>,
+    ) -> Result<(), Cause> {
+        let mut since = Instant::now();
+        let archive = open(change, path, &self.pick, progress)?;
+        for image in archive.choose_all(&self.pick.choice())? {
+            let loaded = take(change, &archive, image, &self.pick, progress)?;
+            let name = image.names.first().cloned().unwrap_or_else(|| image.id.short());
+            all.push(One { name, loaded, time: since.elapsed() });
+            since = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn tell(&self, One { name, loaded, time }: &One) -> Result<(), Fault> {
+        loaded.warnings.iter().for_each(|warning| fault::warn(warning));
         if self.quiet {
             return print::line(&loaded.image.id.to_string());
         }
-        let name = image.names.first().cloned().unwrap_or_else(|| image.id.short());
         print::line(&format!("{name}  {}", loaded.image.id))?;
-        fault::say(&totals(loaded.image.layers.len(), loaded.new_layers, loaded.image.size(), time));
+        fault::say(&totals(loaded.image.layers.len(), loaded.new_layers, loaded.image.size(), *time));
         Ok(())
     }
+}
+
+/// An image that was loaded.
+struct One {
+    name: String,
+    loaded: Loaded,
+    time: Duration,
 }
 
 /// Sums up a load: `5 layers, 2 new, 343.0 MiB in 0.4 s`.
@@ -171,16 +192,26 @@ pub(super) fn confine(store: &Store, archives: &[PathBuf]) -> Confined {
 
 /// Opens an archive to take of it what `pick` says. What cannot be read in place is unpacked as it comes in; where only some
 /// of it is wanted, it is kept in the change's stage first.
-pub(super) fn open(change: &Change<'_>, path: &Path, pick: &Pick) -> Result<Archive, Cause> {
+pub(super) fn open(
+    change: &Change<'_>,
+    path: &Path,
+    pick: &Pick,
+    progress: &Progress,
+) -> Result<Archive, Cause> {
     if pick.chooses() {
-        return open_kept(change, path, &pick.moved.limits());
+        return open_kept(change, path, &pick.moved.limits(), progress);
     }
-    Ok(change.receive(&source(path)?, &pick.options())?)
+    Ok(change.receive(&source(path)?, &pick.options(), progress)?)
 }
 
 /// Opens an archive; what cannot be read in place is kept in the change's stage meanwhile.
-pub(super) fn open_kept(change: &Change<'_>, path: &Path, limits: &Limits) -> Result<Archive, Cause> {
-    Ok(Archive::open(&source(path)?, change.spool(), limits)?)
+pub(super) fn open_kept(
+    change: &Change<'_>,
+    path: &Path,
+    limits: &Limits,
+    progress: &Progress,
+) -> Result<Archive, Cause> {
+    Ok(Archive::open(&source(path)?, change.spool(), limits, progress)?)
 }
 
 fn source(path: &Path) -> Result<Source, Cause> {

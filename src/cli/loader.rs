@@ -22,7 +22,7 @@ use super::{Context, look, print, waiting};
 use crate::archive::{self, Archive, name};
 use crate::digest::Digest;
 use crate::mount;
-use crate::progress::Progress;
+use crate::progress::{Progress, What};
 use crate::store::Store;
 use crate::sys::background;
 use crate::sys::caps::TO_READ;
@@ -37,6 +37,9 @@ const LONGEST: usize = 16 << 20;
 
 /// More names than anyone gives to an image; of the others it is not told.
 const MOST_NAMES: usize = 1000;
+
+/// So many pieces of work there are at most: the archive, where that goes by once, and the layers.
+const MOST_PIECES: usize = 1 + mount::MAX_LOWER;
 
 /// Read an archive: `mount` and `plan` start this
 #[derive(Debug, Args)]
@@ -65,9 +68,9 @@ pub(super) enum Job {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 enum Report {
-    /// The layers, the base first: what is there, and how large the others are.
-    Layers(Vec<(Digest, u64, bool)>),
-    /// How many bytes of a layer are done, counted from 0, and whether that was all.
+    /// One more piece of work: how large it is, and whether it is there already.
+    Piece(What, Option<u64>, bool),
+    /// How much of a piece is done, counted from 0, and whether that was all.
     At(usize, u64, bool),
     /// The last: it is loaded.
     Image(Found),
@@ -129,21 +132,17 @@ impl Listener<'_> {
             return false;
         }
         match serde_json::from_slice(line) {
-            Ok(Report::Layers(layers)) => self.progress.is_some_and(|progress| {
-                let is_new = !progress.has_begun() && layers.len() <= mount::MAX_LOWER;
-                progress.begin(if is_new { layers } else { Vec::new() });
-                is_new
+            Ok(Report::Piece(what, size, there)) => self.progress.is_some_and(|progress| {
+                progress.put(what, size, there);
+                progress.piece(MOST_PIECES).is_none()
             }),
-            Ok(Report::At(at, done, ended)) => self.progress.is_some_and(|progress| {
-                let is_one =
-                    progress.pieces().get(at).is_some_and(|piece| !piece.there && done <= piece.size);
-                let counter = progress.counter(at);
-                counter.set(done);
-                if ended {
-                    counter.end();
-                }
-                is_one
-            }),
+            Ok(Report::At(at, done, ended)) => {
+                let piece = self.progress.and_then(|progress| progress.piece(at));
+                piece.is_some_and(|piece| {
+                    piece.set(done, ended);
+                    !piece.there && piece.size.is_none_or(|size| done <= size)
+                })
+            }
             Ok(last @ (Report::Image(_) | Report::Failed(_))) => {
                 self.last = Some(last);
                 true
@@ -158,7 +157,7 @@ fn understood(last: Option<Report>, status: ExitStatus) -> Result<Found, Cause> 
     match last {
         Some(Report::Image(found)) if status.success() && found.is_sound() => Ok(found),
         Some(Report::Failed(told)) => Err(Cause::Told(told)),
-        Some(Report::Image(_) | Report::Layers(_) | Report::At(..)) | None => {
+        Some(Report::Image(_) | Report::Piece(..) | Report::At(..)) | None => {
             Err(Cause::Loader(status.signal().map_or(Error::NoAnswer, Error::Signal)))
         }
     }
@@ -173,11 +172,10 @@ struct Telling {
 impl Watcher for Telling {
     fn look(&mut self, progress: &Progress) {
         let pieces = progress.pieces();
-        if self.told.is_empty() && !pieces.is_empty() {
-            let layers = pieces.iter().map(|piece| (piece.id, piece.size, piece.there)).collect();
-            self.told = vec![(0, false); pieces.len()];
+        for piece in &pieces[self.told.len()..] {
+            self.told.push((0, false));
             // Where nobody listens any more, this process is ended.
-            let _ = print::report(&Report::Layers(layers));
+            let _ = print::report(&Report::Piece(piece.what, piece.size, piece.there));
         }
         for (at, (piece, told)) in pieces.iter().zip(&mut self.told).enumerate() {
             let now = (piece.done(), piece.has_ended());
@@ -230,7 +228,7 @@ impl Loader {
 
     fn load_confined(&self, store: &Store, progress: &Progress) -> Result<(Digest, Vec<String>), Cause> {
         let change = store.change(Share::Shared, &mut waiting())?;
-        let archive = load::open(&change, &self.archive, &self.pick)?;
+        let archive = load::open(&change, &self.archive, &self.pick, progress)?;
         let image = archive.choose(&self.pick.choice())?;
         if image.layers.len() > mount::MAX_LOWER {
             return Err(mount::Error::TooManyLayers(image.layers.len()).into());
@@ -244,8 +242,8 @@ impl Loader {
     fn look(&self) -> Result<(Digest, Vec<String>), Cause> {
         let spool = env::temp_dir();
         let _confined = confine::confine(TO_READ, &Reach { writes: &[&spool], reads: &[&self.archive] });
-        let archive =
-            Archive::open(&archive::Source::Path(self.archive.clone()), &spool, &self.pick.moved.limits())?;
+        let (source, limits) = (archive::Source::Path(self.archive.clone()), self.pick.moved.limits());
+        let archive = Archive::open(&source, &spool, &limits, &Progress::default())?;
         let image = archive.choose(&self.pick.choice())?;
         Ok((image.id, image.names.clone()))
     }
@@ -265,15 +263,20 @@ mod tests {
 
     #[test]
     fn progress_is_told_of_known_layers_and_within_their_size() {
-        let layers = format!(r#"{{"layers": [["{ID}", 10, false], ["{ID}", 5, true]]}}"#);
+        let layer = |nr: usize, rest: &str| {
+            format!(r#"{{"piece": [{{"layer": {{"nr": {nr}, "of": 2, "id": "{ID}"}}}}, {rest}]}}"#)
+        };
+        let pieces =
+            [layer(1, "10, false"), layer(2, "5, true"), r#"{"piece": ["archive", null, false]}"#.to_owned()];
         for (lines, taken) in [
             (&[r#"{"at": [0, 4, false]}"#, r#"{"at": [0, 10, true]}"#][..], true),
             (&[r#"{"at": [0, 11, false]}"#], false),
             (&[r#"{"at": [1, 1, false]}"#], false),
-            (&[r#"{"at": [2, 0, false]}"#], false),
+            (&[r#"{"at": [2, 1000, true]}"#], true),
+            (&[r#"{"at": [3, 0, false]}"#], false),
             (&[r#"{"at": [-1, 0, false]}"#], false),
             (&[r#"{"at": [0, 1, false], "more": 1}"#], false),
-            (&[r#"{"layers": []}"#], false),
+            (&[r#"{"piece": ["something", null, false]}"#], false),
             (
                 &[
                     r#"{"failed": {"reason": "x", "hint": null, "says_all": false, "exit": 1}}"#,
@@ -284,16 +287,16 @@ mod tests {
         ] {
             let progress = Progress::default();
             let mut listener = Listener { progress: Some(&progress), last: None };
-            assert!(listener.hears(layers.as_bytes()));
+            assert!(pieces.iter().all(|piece| listener.hears(piece.as_bytes())));
             assert_eq!(lines.iter().all(|line| listener.hears(line.as_bytes())), taken, "{lines:?}");
-            if taken {
-                assert_eq!((progress.pieces()[0].done(), progress.pieces()[0].has_ended()), (10, true));
-            }
+            let ended = progress.pieces().iter().filter(|piece| piece.has_ended()).count();
+            assert!(!taken || ended == 1, "{lines:?}");
         }
-        let many = format!(r#"{{"layers": [{}]}}"#, vec![format!(r#"["{ID}", 1, false]"#); 501].join(","));
         let progress = Progress::default();
-        assert!(!Listener { progress: Some(&progress), last: None }.hears(many.as_bytes()));
-        assert!(!Listener { progress: None, last: None }.hears(layers.as_bytes()), "nobody asked for it");
+        let mut listener = Listener { progress: Some(&progress), last: None };
+        let taken = (0..).take_while(|nr| listener.hears(layer(*nr, "1, false").as_bytes())).count();
+        assert_eq!(taken, MOST_PIECES);
+        assert!(!Listener { progress: None, last: None }.hears(pieces[0].as_bytes()), "nobody asked for it");
     }
 
     #[test]

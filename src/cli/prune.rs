@@ -4,6 +4,7 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::act::{Act, Around};
+use super::fault::watch::Talk;
 use super::fault::{self, Fault};
 use super::remove::freed;
 use super::sweep::Sweeping;
@@ -44,6 +45,8 @@ pub(super) struct Prune {
     /// Return only when the space is free again, also that of earlier removals
     #[arg(long, conflicts_with = "dry_run")]
     pub(super) wait: bool,
+    #[command(flatten)]
+    talk: Talk,
 }
 
 impl Act for Prune {
@@ -51,7 +54,7 @@ impl Act for Prune {
         if self.dry_run {
             Around::READING
         } else {
-            Around { after: Some(Sweeping::asked(self.wait)), ..Around::CHANGING }
+            Around { after: Some(Sweeping::asked(self.wait, self.talk)), ..Around::CHANGING }
         }
     }
 
@@ -95,7 +98,7 @@ impl Act for Prune {
         if let Some(change) = &change {
             change.remove_garbage(&garbage).map_err(failed)?;
         }
-        fault::say(&freed(&garbage.layers));
+        self.talk.say(&freed(&garbage.layers));
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use clap::Args;
 
 use super::act::{Act, Around};
+use super::fault::watch::Talk;
 use super::fault::{self, Cause, Fault};
 use super::sweep::Sweeping;
 use super::sync::Syncing;
@@ -74,6 +75,8 @@ pub(super) struct Rm {
     pub(super) wait: bool,
     #[command(flatten)]
     sync: Syncing,
+    #[command(flatten)]
+    talk: Talk,
     /// Names or ids
     #[arg(required = true, value_name = "IMAGE|CONTAINER[@SNAPSHOT]")]
     names: Vec<String>,
@@ -85,7 +88,7 @@ impl Act for Rm {
     }
 
     fn around(&self) -> Around {
-        Around { after: Some(Sweeping::asked(self.wait)), ..Around::CHANGING }
+        Around { after: Some(Sweeping::asked(self.wait, self.talk)), ..Around::CHANGING }
     }
 
     fn run(&self, context: &Context) -> Result<(), Fault> {

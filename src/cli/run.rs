@@ -88,6 +88,8 @@ pub(super) struct Run {
     keep_caps: bool,
     #[command(flatten)]
     pick: Pick,
+    #[command(flatten)]
+    showing: Showing,
     /// Those that are configured: for a new container
     #[arg(skip)]
     options: Vec<String>,
@@ -146,7 +148,7 @@ impl Run {
             Source::Container(container) => Held::again(change, &container.name, &mut waiting())?,
             Source::Image(image) => self.over(change, &image)?,
             Source::Archive(path) => {
-                let image = load(&store, &path, &self.pick, Showing::NOTHING)?;
+                let image = load(&store, &path, &self.pick, self.showing)?;
                 self.over(change, &image)?
             }
         };

@@ -1,18 +1,23 @@
 //! `save`: images of the store become an archive.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 
 use super::act::{Act, Around};
 use super::config::Config;
+use super::fault::watch::{Talk, took};
 use super::fault::{self, Cause, Fault};
 use super::output::{self, Output};
 use super::sync::Syncing;
-use super::{Context, permit, waiting};
+use super::{Context, permit, print, waiting};
 use crate::archive::name;
 use crate::archive::write::{Form, Packing};
+use crate::digest::Digest;
+use crate::progress::Progress;
 use crate::store::images::Image;
 use crate::store::save::Saving;
 use crate::store::{Change, Store};
@@ -45,6 +50,8 @@ pub(super) struct Save {
     format: Format,
     #[command(flatten)]
     sync: Syncing,
+    #[command(flatten)]
+    talk: Talk,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -102,10 +109,18 @@ impl Act for Save {
         let change = self.compress.map(|_| store.change(Share::Shared, &mut waiting())).transpose();
         let change = change.map_err(|e| failed(e.into()))?;
         let held = store.hold(&mut waiting()).map_err(|e| failed(e.into()))?;
-        let written = self.write(&store, &images, change.as_ref(), &output)?;
-        written.map_err(|e| failed(Cause::Output(e)))?;
+        let since = Instant::now();
+        let write = |progress: &Progress| Ok(self.write(&store, &images, change.as_ref(), &output, progress));
+        self.talk.during(write).map_err(failed)??.map_err(|e| failed(Cause::Output(e)))?;
         drop((held, change));
-        output.keep(self.sync.is_wanted()).map_err(failed)
+        output.keep(self.sync.is_wanted()).map_err(failed)?;
+        if self.talk.is_shown() {
+            let layers = layers(&store, &images);
+            let (count, size) = (layers.len(), layers.iter().map(|(_, size, _)| size).sum());
+            let s = if count == 1 { "" } else { "s" };
+            self.talk.say(&format!("{count} layer{s}, {} in {}", print::size(size), took(since.elapsed())));
+        }
+        Ok(())
     }
 }
 
@@ -137,7 +152,11 @@ impl Save {
         images: &[Image],
         change: Option<&Change<'_>>,
         output: &Output,
+        progress: &Progress,
     ) -> Result<io::Result<()>, Fault> {
+        if self.talk.is_shown() {
+            progress.layers(&layers(store, images));
+        }
         let packing = match self.compress {
             None | Some(Compress::None) => Packing::Plain,
             Some(Compress::Gzip) => Packing::Gzip,
@@ -148,7 +167,7 @@ impl Save {
             Format::Oci => Form::Oci,
         };
         let spool = change.map_or(store.layout().root(), |change| change.spool());
-        let mut saving = Saving::new(store, form, packing, spool, output.writer());
+        let mut saving = Saving::new(store, (form, packing), spool, progress, output.writer());
         for image in images {
             let name = image.names.first().cloned().unwrap_or_else(|| image.record.id.short());
             let written = saving.image(image).map_err(|e| Fault::new("save", format!("'{name}'"), e))?;
@@ -158,4 +177,13 @@ impl Save {
         }
         Ok(saving.finish().map(drop))
     }
+}
+
+/// Returns the layers of images, each once, by its diff id, with the size of its tar.
+fn layers(store: &Store, images: &[Image]) -> Vec<(Digest, u64, bool)> {
+    let mut seen = HashSet::new();
+    let all = images.iter().flat_map(|image| &image.record.layers).filter(|layer| seen.insert(layer.diff_id));
+    // What is wrong with a recipe is told when its turn comes.
+    let size = |layer: &Digest| store.tar_size(layer).ok().and_then(Result::ok).unwrap_or(0);
+    all.map(|layer| (layer.diff_id, size(&layer.chain_id), false)).collect()
 }

@@ -1,14 +1,18 @@
 //! `squash`: several layers of an image become one.
 
+use std::time::Instant;
+
 use clap::Args;
 
 use super::act::{Act, Around};
 use super::commit::{Date, Made, named};
+use super::fault::watch::Talk;
 use super::fault::{Cause, Fault};
 use super::sync::Syncing;
 use super::{Context, permit, waiting};
 use crate::layer::changes::to_layer;
 use crate::layer::view::{Pool, View};
+use crate::progress::Progress;
 use crate::store::commit::{Source, created};
 use crate::store::config::Entry;
 use crate::store::images::Image;
@@ -45,6 +49,8 @@ pub(super) struct Squash {
     date: Date,
     #[command(flatten)]
     sync: Syncing,
+    #[command(flatten)]
+    talk: Talk,
 }
 
 impl Act for Squash {
@@ -57,14 +63,15 @@ impl Act for Squash {
         let names = named(self.name.as_deref())?;
         let failed = |cause| Fault::new("squash", format!("'{}'", self.image), cause);
         let store = context.open_store().map_err(|e| failed(e.into()))?;
-        let made = self.squash(&store, names).map_err(failed)?;
-        made.tell()?;
+        let since = Instant::now();
+        let made = self.talk.during(|progress| self.squash(&store, names, progress)).map_err(failed)?;
+        made.tell(self.talk, since.elapsed())?;
         self.sync.run(context)
     }
 }
 
 impl Squash {
-    fn squash(&self, store: &Store, mut names: Vec<String>) -> Result<Made, Cause> {
+    fn squash(&self, store: &Store, mut names: Vec<String>, progress: &Progress) -> Result<Made, Cause> {
         self.find(store)?;
         let change = store.change(Share::Shared, &mut waiting())?;
         // Again: it may have been removed while this command waited.
@@ -77,7 +84,7 @@ impl Squash {
         let (new, old) = (store.open_image(&image, &mut pool)?, store.open_image(&base, &mut pool)?);
         let (new, old) = (View::new(&pool, new), View::new(&pool, old));
         let changed = to_layer(&new, &old).map_err(store::Error::from)?;
-        let source = Source { changes: &changed, view: &new, latest: self.date.seconds() };
+        let source = Source { changes: &changed, view: &new, latest: self.date.seconds(), progress };
         let added = change.add_layer(&base, &source, &mut waiting())?;
 
         let mut config = store.config_of(&image)?;

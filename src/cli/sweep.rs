@@ -6,9 +6,11 @@ use std::io;
 use clap::Args;
 
 use super::act::{Act, Around};
-use super::fault::{self, Fault, Progress};
+use super::fault::watch::Talk;
+use super::fault::{Cause, Fault};
 use super::{Context, waiting};
-use crate::store::{self, stage};
+use crate::progress::What;
+use crate::store::stage;
 use crate::sys::background;
 use crate::sys::caps::{self, TO_EXTRACT};
 
@@ -38,17 +40,17 @@ pub(super) enum Sweeping {
     /// In the background.
     Silently,
     /// In the background, and the user is told: that is what the command was for.
-    Told,
+    Told(Talk),
     /// Before the command ends.
-    Waited,
+    Waited(Talk),
     /// Before it ends, since it can start nothing any more; what others left before it began, in the background.
     Confined,
 }
 
 impl Sweeping {
     /// What `--wait` means.
-    pub(super) fn asked(wait: bool) -> Self {
-        if wait { Self::Waited } else { Self::Told }
+    pub(super) fn asked(wait: bool, talk: Talk) -> Self {
+        if wait { Self::Waited(talk) } else { Self::Told(talk) }
     }
 
     /// Does what can be done only before the command.
@@ -57,15 +59,15 @@ impl Sweeping {
             Self::Confined => {
                 let _ = start(context, background::start);
             }
-            Self::Silently | Self::Told | Self::Waited => {}
+            Self::Silently | Self::Told(_) | Self::Waited(_) => {}
         }
     }
 
     /// The same for a command that failed: that is what the user is to be told.
     pub(super) fn unsaid(self) -> Self {
         match self {
-            Self::Silently | Self::Told => Self::Silently,
-            Self::Waited => Self::Waited,
+            Self::Silently | Self::Told(_) => Self::Silently,
+            Self::Waited(talk) => Self::Waited(talk),
             Self::Confined => Self::Confined,
         }
     }
@@ -77,10 +79,14 @@ impl Sweeping {
                 let _ = context.open_store().and_then(|store| stage::sweep(store.layout()));
                 Ok(())
             }
-            Self::Waited => now(context),
-            Self::Silently | Self::Told => {
-                if start(context, background::start_last) && matches!(self, Self::Told) {
-                    fault::say("its files are deleted in the background; --wait waits for it");
+            Self::Waited(talk) => now(context, talk),
+            Self::Silently => {
+                start(context, background::start_last);
+                Ok(())
+            }
+            Self::Told(talk) => {
+                if start(context, background::start_last) {
+                    talk.say("its files are deleted in the background; --wait waits for it");
                 }
                 Ok(())
             }
@@ -95,18 +101,20 @@ fn start(context: &Context, start: fn(&str, &[&OsStr]) -> io::Result<()>) -> boo
     stage::needs_sweep(store.layout()).unwrap_or(false) && start(NAME, &sweep).is_ok()
 }
 
-fn now(context: &Context) -> Result<(), Fault> {
+fn now(context: &Context, talk: Talk) -> Result<(), Fault> {
     let store = context.store()?;
     if matches!(store.layout().staging().try_exists(), Ok(false)) {
         return Ok(());
     }
-    let mut progress = Progress::new();
-    let mut told = |deleted: u64| progress.show(|| format!("deleting: {deleted} files"));
-    let swept = stage::sweep_now(store.layout(), &mut waiting(), &mut told);
-    drop(progress);
-    swept.map_err(|e| failed(context, e))
+    let swept = talk.during(|progress| {
+        let counter = progress.begin(What::Names, None);
+        stage::sweep_now(store.layout(), &mut waiting(), &counter)?;
+        counter.end();
+        Ok(())
+    });
+    swept.map_err(|cause| failed(context, cause))
 }
 
-fn failed(context: &Context, error: store::Error) -> Fault {
+fn failed(context: &Context, error: impl Into<Cause>) -> Fault {
     Fault::new("delete", format!("what was removed from {}", context.root.display()), error)
 }

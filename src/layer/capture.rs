@@ -1,10 +1,12 @@
 //! What differs between two views becomes a layer, on the way of every layer that comes in an archive: as a tar, which is
 //! hashed, written down as a recipe, and unpacked.
 
+use std::sync::Arc;
 use std::thread;
 
 use crate::digest::Digest;
 use crate::limits::Limits;
+use crate::progress::{Counter, Counting};
 use crate::sys::CallFailed;
 use crate::sys::dir::Dir;
 
@@ -47,7 +49,7 @@ pub struct Captured {
 }
 
 /// Makes a layer in the empty directory `diff` of `changes`, as they are in `view`; its recipe in the directory `beside`,
-/// on the same filesystem. Times after `latest` (seconds since the epoch) become that.
+/// on the same filesystem. Times after `latest` (seconds since the epoch) become that. `counter` counts the bytes of its tar.
 ///
 /// The layer's tar is a function of the changes: in the order of [`changes`](super::changes::changes), the root first, with
 /// times and attributes as they are. Contents that the filesystem can share are not written again.
@@ -55,6 +57,7 @@ pub fn capture(
     changes: &[Change],
     view: &View<'_>,
     latest: Option<i64>,
+    counter: &Arc<Counter>,
     (diff, beside): (&Dir, &Dir),
     buffers: &mut Buffers,
 ) -> Result<Captured, Error> {
@@ -68,7 +71,10 @@ pub fn capture(
     let (mut inlet, outlet) = stream();
     let made = thread::scope(|scope| {
         let packer = pipeline::spawn(scope, "packer", || {
-            let left_out = pack::new_layer(&changes, view, latest, sharer, &mut inlet)?;
+            let left_out = {
+                let out = Counting { inner: &mut inlet, counter: Arc::clone(counter) };
+                pack::new_layer(&changes, view, latest, sharer, out)?
+            };
             let ended = inlet.end();
             ended.map_err(|source| pack::Error::Member { path: b"end".to_vec(), source })?;
             Ok(left_out)

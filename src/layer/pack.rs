@@ -70,6 +70,14 @@ pub fn tree(found: &Found, name: &[u8], out: impl Write) -> Result<LeftOut, Erro
     packer.finish()
 }
 
+/// Returns about how many bytes of a tar an inode takes.
+#[must_use]
+pub fn size(stat: &Stat) -> u64 {
+    const BLOCK: u64 = 512;
+    let contents = if dir::kind(stat) == FileType::RegularFile { stat.st_size } else { 0 };
+    BLOCK + u64::try_from(contents).unwrap_or_default().next_multiple_of(BLOCK)
+}
+
 struct Packer<W> {
     tar: Writer<W>,
     /// The first name of each inode that has several.

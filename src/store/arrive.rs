@@ -47,6 +47,7 @@ use crate::digest::Digest;
 use crate::layer::recipe::{DISPLACED, RECIPE};
 use crate::layer::{self, Buffers, Options, Unnamed};
 use crate::limits::{Limit, Limits};
+use crate::progress::Progress;
 use crate::sys::dir::Dir;
 use crate::sys::filesystem::Filesystem;
 use crate::sys::trace;
@@ -92,7 +93,12 @@ impl Arrivals {
 
 impl Change<'_> {
     /// Opens an archive, and unpacks what looks like layers while it comes in, where it cannot be read in place.
-    pub fn receive(&self, source: &Source, options: &Options) -> Result<Archive, archive::Error> {
+    pub fn receive(
+        &self,
+        source: &Source,
+        options: &Options,
+        progress: &Progress,
+    ) -> Result<Archive, archive::Error> {
         thread::scope(|scope| {
             let (free, buffers) = channel();
             for _ in 0..AT_ONCE {
@@ -100,7 +106,7 @@ impl Change<'_> {
             }
             let mut receiver =
                 Receiving { change: self, options, scope, buffers, free, place: None, known: None };
-            Archive::receive(source, self.stage.path(), &options.limits, &mut receiver)
+            Archive::receive(source, self.stage.path(), &options.limits, progress, &mut receiver)
         })
     }
 

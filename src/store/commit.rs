@@ -13,6 +13,7 @@ use crate::layer::changes::Change as Changed;
 use crate::layer::pack;
 use crate::layer::view::View;
 use crate::layer::{Below, Buffers};
+use crate::progress::{Progress, What};
 use crate::sys::dir::Dir;
 use crate::sys::filesystem::size;
 use crate::sys::lock::Holder;
@@ -27,6 +28,8 @@ pub struct Source<'a> {
     pub view: &'a View<'a>,
     /// The latest time that anything in it may have, in seconds since the epoch.
     pub latest: Option<i64>,
+    /// Who is told how far it has got.
+    pub progress: &'a Progress,
 }
 
 /// A layer that was made.
@@ -66,9 +69,10 @@ impl Change<'_> {
         let nr = base.layers.len() + 1;
         let failed = |error| self.capture_failed(error, nr);
         let mut buffers = Buffers::default();
+        let counter = source.progress.begin(What::NewLayer, Some(weight(source.changes)));
+        let &Source { changes, view, latest, .. } = source;
         let Captured { unpacked, diff_id, left_out } =
-            capture(source.changes, source.view, source.latest, (&diff, &beside), &mut buffers)
-                .map_err(failed)?;
+            capture(changes, view, latest, &counter, (&diff, &beside), &mut buffers).map_err(failed)?;
 
         let parent = base.layers.last().map(|layer| layer.chain_id);
         let chain_id = Digest::chain(parent.as_ref(), &diff_id);
@@ -93,6 +97,7 @@ impl Change<'_> {
         };
         let parent = parent.filter(|_| !summary.opaque_root);
         let link = self.furnish_layer(&staged, chain_id, parent, &mut Pile::default())?;
+        counter.end();
         self.keep_layer(&staged, &link, &record)?;
         trace::done(|| {
             let size = size(record.size);
@@ -134,6 +139,12 @@ impl Change<'_> {
             capture::Error::Pack(source) => Error::Pack(source),
         }
     }
+}
+
+/// Returns about how many bytes the tar of a layer has that is made of these changes.
+fn weight(changes: &[Changed]) -> u64 {
+    let stats = changes.iter().filter_map(|change| change.now.as_ref());
+    stats.map(|(_, stat)| pack::size(stat)).sum()
 }
 
 /// Returns when an image is made (RFC 3339): then, or now.

@@ -8,7 +8,7 @@
 
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use super::error::{Error, is_there};
@@ -55,11 +55,12 @@ impl Change<'_> {
         let chain = chain_ids(image);
         let _own = self.own_missing(&chain, waiting)?;
         let mut staged = self.stage_missing(archive, image, &chain, waiting)?;
-        progress.begin(image.layers.iter().enumerate().map(|(at, layer)| {
+        let layers = image.layers.iter().enumerate().map(|(at, layer)| {
             let there = staged.iter().all(|staged| staged.at != at);
             (layer.diff_id, layer.size, there)
-        }));
-        staged.iter_mut().for_each(|layer| layer.count(progress.counter(layer.at)));
+        });
+        let counters = progress.layers(&layers.collect::<Vec<_>>());
+        staged.iter_mut().for_each(|layer| layer.count(Arc::clone(&counters[layer.at])));
         let settled = self.fill(archive, &chain, &mut staged, options)?;
         let (mut new, mut warnings) = (Vec::new(), Vec::new());
         for (layer, Settled { path, summary, link }) in staged.iter().zip(&settled) {

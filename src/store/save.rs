@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 
 use super::error::{Error, file};
@@ -15,6 +16,7 @@ use crate::archive::write::{self, Blob, Entry, Form, Packing, Writer};
 use crate::digest::{Digest, Hasher};
 use crate::layer;
 use crate::layer::recipe::{self, Fault};
+use crate::progress::{Counting, Progress};
 use crate::sys::Errno;
 use crate::sys::dir::Dir;
 use crate::sys::lock::{Holder, Lock, Share};
@@ -46,16 +48,24 @@ pub struct Saving<'a, W> {
     packing: Packing,
     /// Where a packed layer is until its size is known.
     spool: &'a Path,
+    progress: &'a Progress,
     entries: Vec<Entry>,
     /// The blobs of layers that are written, by diff id.
     written: HashMap<Digest, Blob>,
 }
 
 impl<'a, W: Write> Saving<'a, W> {
-    /// Starts an archive. Packed layers are kept, one at a time, in a file without a name in `spool`.
-    pub fn new(store: &'a Store, form: Form, packing: Packing, spool: &'a Path, out: W) -> Self {
+    /// Starts an archive. Packed layers are kept, one at a time, in a file without a name in `spool`. What `progress` knows
+    /// of layers, by their diff ids, is counted.
+    pub fn new(
+        store: &'a Store,
+        (form, packing): (Form, Packing),
+        spool: &'a Path,
+        progress: &'a Progress,
+        out: W,
+    ) -> Self {
         let archive = Writer::new(out);
-        Self { store, archive, form, packing, spool, entries: Vec::new(), written: HashMap::new() }
+        Self { store, archive, form, packing, spool, progress, entries: Vec::new(), written: HashMap::new() }
     }
 
     /// Writes an image, under those of its names that `image` tells.
@@ -124,14 +134,14 @@ impl<'a, W: Write> Saving<'a, W> {
         if let Err(e) = self.archive.begin(&blob.path(), size) {
             return Ok(Err(e));
         }
-        Ok(nth.tar(self.store, &mut self.archive)?.map(|()| blob))
+        Ok(nth.tar(self.store, &mut self.archive, self.progress)?.map(|()| blob))
     }
 
     fn packed(&mut self, nth: &Nth<'_>, size: u64) -> Result<io::Result<Blob>, Error> {
         let mut spool = Dir::open(self.spool)?.create_unnamed()?;
         let mut packer = Packer::new(self.packing, size, Hashing::new(BufWriter::new(&spool)))
             .map_err(file(self.spool))?;
-        let packed = nth.tar(self.store, &mut packer)?.and_then(|()| packer.finish());
+        let packed = nth.tar(self.store, &mut packer, self.progress)?.and_then(|()| packer.finish());
         let (seen, mut buffer) = packed.map_err(file(self.spool))?.finish();
         buffer.flush().map_err(file(self.spool))?;
         drop(buffer);
@@ -155,13 +165,15 @@ impl Nth<'_> {
     }
 
     /// Makes the layer's tar again, which must be the one that it was made of.
-    fn tar(&self, store: &Store, out: &mut impl Write) -> Result<io::Result<()>, Error> {
-        let mut out = Hashing::new(out);
+    fn tar(&self, store: &Store, out: &mut impl Write, progress: &Progress) -> Result<io::Result<()>, Error> {
+        let counter = progress.counter_of(&self.layer.diff_id);
+        let mut out = Counting { inner: Hashing::new(out), counter: Arc::clone(&counter) };
         match store.tar(&self.layer.chain_id, &mut out, &mut Err)? {
             Err(Fault::Output(e)) => return Ok(Err(e)),
             made => made.map_err(|fault| self.wrong(layer::Error::Recipe(fault)))?,
         }
-        let (found, wanted) = (out.finish().0.digest, self.layer.diff_id);
+        counter.end();
+        let (found, wanted) = (out.inner.finish().0.digest, self.layer.diff_id);
         if found == wanted { Ok(Ok(())) } else { Err(self.wrong(layer::Error::Contents { found, wanted })) }
     }
 

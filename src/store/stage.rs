@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::error::{Error, file, is_there};
 use super::layout::Layout;
 use crate::digest::hex;
+use crate::progress::Counter;
 use crate::sys::dir::Dir;
 use crate::sys::lock::{self, Holder, Lock, Share};
 use crate::sys::{filesystem, path, trace, tree};
@@ -174,34 +175,32 @@ pub fn sweep(layout: &Layout) -> Result<(), Error> {
     // Looked at again when the lock is free: whoever left something until then saw this process at it.
     while has_abandoned(&staging)? {
         let Some(_alone) = Lock::try_take(staging.open_dir(b".")?, Share::Exclusive)? else { break };
-        delete_abandoned(&staging, &mut |_| {})?;
+        delete_abandoned(&staging, &Counter::default())?;
     }
     Ok(())
 }
 
-/// The same, but waits until all is gone that anybody has left so far. `told` is told how many names were deleted.
+/// The same, but waits until all is gone that anybody has left so far, and counts the names that are deleted. Where that is
+/// cancelled, a later one goes on.
 pub fn sweep_now(
     layout: &Layout,
     waiting: &mut dyn FnMut(&[Holder]),
-    told: &mut dyn FnMut(u64),
+    counter: &Counter,
 ) -> Result<(), Error> {
     let staging = Dir::open(&layout.staging())?;
     let _alone = Lock::take_of(&staging, Share::Exclusive, waiting)?;
-    delete_abandoned(&staging, told)
+    delete_abandoned(&staging, counter)
 }
 
-fn delete_abandoned(staging: &Dir, told: &mut dyn FnMut(u64)) -> Result<(), Error> {
-    let mut deleted = 0;
+fn delete_abandoned(staging: &Dir, counter: &Counter) -> Result<(), Error> {
     let mut failed = Ok(());
     for name in staging.names()? {
         let Ok(dir) = staging.open_dir(&name) else { continue };
         let Some(_abandoned) = Lock::try_take(&dir, Share::Exclusive)? else { continue };
-        let all = tree::remove_while(staging, &name, &mut |_, _| {
-            deleted += 1;
-            told(deleted);
-            true
-        });
-        trace::done(|| format!("staging/{}: deleted", String::from_utf8_lossy(&name)));
+        let all = tree::remove_while(staging, &name, &mut |_, _| counter.add(1).is_ok());
+        if matches!(all, Ok(true)) {
+            trace::done(|| format!("staging/{}: deleted", String::from_utf8_lossy(&name)));
+        }
         // One tree that cannot be removed keeps no other.
         failed = failed.and(all.map(|_| ()));
     }
@@ -221,6 +220,7 @@ fn has_abandoned(staging: &Dir) -> Result<bool, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::progress::{Progress, What};
 
     fn layout(root: &Path) -> Layout {
         let layout = Layout::new(root);
@@ -285,9 +285,10 @@ mod tests {
         drop(stage);
         assert_eq!(entries(&layout.staging()), 1);
         assert!(needs_sweep(&layout).unwrap());
-        let mut deleted = 0;
-        sweep_now(&layout, &mut |_| panic!("nobody has it"), &mut |count| deleted = count).unwrap();
-        assert!(deleted > 0);
+        let progress = Progress::default();
+        let counter = progress.begin(What::Names, None);
+        sweep_now(&layout, &mut |_| panic!("nobody has it"), &counter).unwrap();
+        assert!(progress.pieces()[0].done() > u64::from(Small::ENTRIES));
         assert_eq!(entries(&layout.staging()), 0);
     }
 

@@ -7,11 +7,12 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::CallFailed;
 use super::dir::in_root::{Found, Last};
 use super::dir::{self, Dir, FileType, Stat, cannot_hold};
-use super::interrupt::Interrupts;
+use crate::progress::Counter;
 use rustix::io::Errno;
 
 /// What a file is called until it is whole.
@@ -26,8 +27,8 @@ pub struct Copy {
     done: HashMap<(u64, u64), (Rc<Dir>, Vec<u8>)>,
     /// Extended attributes that the filesystem copied to cannot hold: the inode's name and theirs.
     pub unheld: Unheld,
-    /// What ends it before its time (EINTR).
-    pub interrupts: Option<Interrupts>,
+    /// What counts the bytes of files, and may end it before its time (EINTR).
+    pub counter: Arc<Counter>,
 }
 
 /// A directory whose entries are being copied.
@@ -79,7 +80,9 @@ impl Copy {
         name: &[u8],
         is_top: bool,
     ) -> Result<Option<Level>, CallFailed> {
-        self.interrupts.as_ref().map_or(Ok(()), Interrupts::check)?;
+        if self.counter.is_cancelled() {
+            return Err(CallFailed::new("signal", Errno::INTR));
+        }
         let stat = from.stat()?;
         if dir::kind(&stat) == FileType::Directory {
             let all = is_top || !from.is_mount_root()?;
@@ -130,7 +133,8 @@ impl Copy {
             FileType::RegularFile => {
                 let made = to.create(UNFINISHED, 0o600)?;
                 let size = u64::try_from(stat.st_size).unwrap_or_default();
-                copy_data(&from.open_file()?, &made, size).map_err(|e| CallFailed::of_io("write", &e))?;
+                copy_data(&from.open_file()?, &made, size, &self.counter)
+                    .map_err(|e| CallFailed::of_io("write", &e))?;
             }
             FileType::Symlink => to.symlink(&from.link()?, UNFINISHED)?,
             kind @ (FileType::Directory
@@ -201,7 +205,7 @@ pub enum Shared {
 }
 
 /// Copies the runs of data of a file, and leaves its holes.
-fn copy_data(from: &File, to: &File, size: u64) -> io::Result<()> {
+fn copy_data(from: &File, to: &File, size: u64, counter: &Counter) -> io::Result<()> {
     let mut buffer = vec![0; 256 << 10];
     let mut at = 0;
     while let Some((start, end)) = dir::next_data(from, at)? {
@@ -214,6 +218,7 @@ fn copy_data(from: &File, to: &File, size: u64) -> io::Result<()> {
             }
             to.write_all_at(&buffer[..read], at)?;
             at += read as u64;
+            counter.add(read as u64)?;
         }
         at = end;
     }

@@ -46,26 +46,6 @@ impl Signals {
     }
 }
 
-/// Lets work that counts nothing take note of them.
-#[derive(Debug)]
-#[must_use]
-pub struct Interrupts(Signals);
-
-impl Interrupts {
-    /// Holds them up. To be called before there are other threads: one of those would be asked in this one's stead.
-    pub fn hold() -> Result<Self, CallFailed> {
-        Signals::keep().map(Self)
-    }
-
-    /// Fails with EINTR when one of them has come.
-    pub fn check(&self) -> Result<(), CallFailed> {
-        match self.0.came() {
-            Some(_) => Err(CallFailed::new("signal", rustix::io::Errno::INTR)),
-            None => Ok(()),
-        }
-    }
-}
-
 impl Drop for Signals {
     fn drop(&mut self) {
         let _ = self.set.thread_unblock();

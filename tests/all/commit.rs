@@ -81,7 +81,8 @@ fn last_diff_id(scene: &Scene, image: &str) -> String {
 fn image_of_a_container_shows_its_tree() {
     let scene = mounted("");
     change(&scene);
-    let said = scene.run("commit box web:2").succeeds().stderr_is("web:2: 3 layers, 1 new, 97.7 KiB");
+    let said =
+        scene.run("commit box web:2").succeeds().stderr_is("web:2: 3 layers, 1 new, 97.7 KiB in [TIME]");
     assert_eq!(said.stdout.trim_end(), scene.run("inspect web:2").succeeds().json()[0]["Id"]);
     let tree = "
         d 0755 etc
@@ -124,7 +125,7 @@ fn same_changes_are_the_same_layer_at_any_time() {
     assert_eq!(last_diff_id(&scene, "a"), last_diff_id(&scene, "b"));
     scene.run("umount root").succeeds();
     let unmounted = scene.run("commit box c").succeeds();
-    unmounted.stderr_is("c:latest: 3 layers, 0 new, 97.7 KiB");
+    unmounted.stderr_is("c:latest: 3 layers, 0 new, 97.7 KiB in [TIME]");
     assert_eq!(last_diff_id(&scene, "a"), last_diff_id(&scene, "c"));
 }
 
@@ -155,7 +156,7 @@ fn config_tells_what_was_done_and_keeps_the_rest() {
     let said = scene.outcome(command.env("SOURCE_DATE_EPOCH", "86400")).succeeds();
     let id = said.stdout.trim_end().to_owned();
     let short = &id["sha256:".len()..][..12];
-    said.stderr_is(&format!("{short}: 3 layers, 1 new, 29 B"));
+    said.stderr_is(&format!("{short}: 3 layers, 1 new, 29 B in [TIME]"));
     let before = scene.run("inspect web:1").succeeds().json();
     let layers = scene.run(&format!("inspect {short}")).succeeds().json()[0]["RootFS"]["Layers"].clone();
     assert_eq!(layers.as_array().unwrap()[..2], before[0]["RootFS"]["Layers"].as_array().unwrap()[..]);
@@ -187,7 +188,7 @@ fn config_tells_what_was_done_and_keeps_the_rest() {
 #[test]
 fn container_that_changed_nothing_gives_no_layer() {
     let scene = mounted("");
-    let said = at_a_time(&scene, "commit box web:2").stderr_is("web:2: 2 layers, 0 new, 26 B");
+    let said = at_a_time(&scene, "commit box web:2").stderr_is("web:2: 2 layers, 0 new, 26 B in [TIME]");
     let config = config(&scene, said.stdout.trim_end());
     let step = json!({
         "created": "1970-01-02T00:00:00Z", "created_by": "/bin/sh -c serve all", "empty_layer": true,
@@ -203,7 +204,7 @@ fn name_moves_to_the_new_image_and_another_commit_goes_on_from_it() {
     scene.run("commit box web:1").succeeds();
     scene.run("mount --name second web:1 again").succeeds();
     fs::write(scene.path("again/two"), "2").unwrap();
-    scene.run("commit second web:2").succeeds().stderr_is("web:2: 4 layers, 1 new, 28 B");
+    scene.run("commit second web:2").succeeds().stderr_is("web:2: 4 layers, 1 new, 28 B in [TIME]");
     assert_eq!(scene.run("images --no-headings").succeeds().lines().len(), 3, "the old web:1 has no name");
 }
 
@@ -212,7 +213,7 @@ fn fewer_layers_are_the_base_where_a_container_stands_on_them() {
     let scene = mounted("");
     scene.run("mount --at-layer 1 --name low web:1 again").succeeds();
     fs::write(scene.path("again/low"), "1").unwrap();
-    let said = at_a_time(&scene, "commit low low:1").stderr_is("low:1: 2 layers, 1 new, 25 B");
+    let said = at_a_time(&scene, "commit low low:1").stderr_is("low:1: 2 layers, 1 new, 25 B in [TIME]");
     let steps = config(&scene, said.stdout.trim_end())["history"].clone();
     let steps: Vec<&str> =
         steps.as_array().unwrap().iter().filter_map(|s| s["created_by"].as_str()).collect();
@@ -245,7 +246,7 @@ fn changes_in_memory_are_committed_through_the_mount() {
     let scene = mounted("--upper tmpfs");
     fs::write(scene.path("root/new"), "new").unwrap();
     fs::remove_file(scene.path("root/etc/motd")).unwrap();
-    scene.run("commit box web:2").succeeds().stderr_is("web:2: 3 layers, 1 new, 29 B");
+    scene.run("commit box web:2").succeeds().stderr_is("web:2: 3 layers, 1 new, 29 B in [TIME]");
     scene.run("diff web:1 web:2").succeeds().stdout_is("C /etc\nD /etc/motd\nA /new");
     fs::write(scene.path("root/later"), "and it can be written to again").unwrap();
 }
@@ -266,7 +267,7 @@ fn names_from_strangers_are_kept_or_told_of() {
         "
         warning: /\\x1bsocket left out: it is a socket
         warning: /.wh.etc left out: its name would remove another
-        web:2: 3 layers, 1 new, 31 B
+        web:2: 3 layers, 1 new, 31 B in [TIME]
         ",
     );
     scene.run("mount --read-only web:2 again").succeeds();

@@ -44,9 +44,9 @@ fn container_that_is_written_to_is_refused_and_who_does_is_named() {
         command.trim_end()
     ));
     assert!(!is_frozen(&scene));
-    scene.run("commit --live box web:2").succeeds().stderr_is("web:2: 2 layers, 1 new, 5 B");
+    scene.run("commit --live box web:2").succeeds().stderr_is("web:2: 2 layers, 1 new, 5 B in [TIME]");
     drop(file);
-    scene.run("commit box web:2").succeeds().stderr_is("web:2: 2 layers, 0 new, 5 B");
+    scene.run("commit box web:2").succeeds().stderr_is("web:2: 2 layers, 0 new, 5 B in [TIME]");
     assert!(!is_frozen(&scene));
 }
 
@@ -62,7 +62,7 @@ fn deleted_file_that_is_open_is_told_of() {
 fn container_that_is_read_is_committed() {
     let scene = mounted("");
     let _file = File::open(scene.path("root/mine")).unwrap();
-    scene.run("commit box web:2").succeeds().stderr_is("web:2: 2 layers, 1 new, 5 B");
+    scene.run("commit box web:2").succeeds().stderr_is("web:2: 2 layers, 1 new, 5 B in [TIME]");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -195,9 +196,8 @@ fn interrupted_export_leaves_nothing() {
         }
         kill(nix::unistd::Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
         let output = child.wait_with_output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(said, "ovlctl: cannot export 'web:1' to to/new: interrupted\n");
-        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        assert_eq!(output.status.signal(), Some(signal as i32));
         assert_eq!(fs::read_dir(&to).unwrap().count(), 0);
     }
 }

@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::support::image::{Packing, docker};
 use crate::support::terminal::Terminal;
 use crate::support::{Image, Layer, Scene, image, layer};
 
@@ -157,6 +158,89 @@ fn plain_progress_is_a_line_for_each_layer() {
     scene.run("rm --wait large:1").succeeds();
     let said = scene.run("mount --progress plain --name x large.tar root").succeeds();
     said.stderr_is(&format!("{lines}\n2 layers, 1 new, 253.9 KiB in [TIME]\ncontainer 'x'"));
+}
+
+#[test]
+fn an_archive_that_goes_by_once_is_told_of_first() {
+    let scene = scene();
+    let archive = docker(&[large()]).tar();
+    let packed = Packing::Gzip.pack(&archive);
+    scene.write("large.tar.gz", &packed);
+    let line = |said: &str, nr: usize| said.lines().nth(nr).unwrap().to_owned();
+    let said = scene.run("load --progress plain large.tar.gz").succeeds().stderr;
+    assert!(
+        line(&said, 0).starts_with("archive: ") && line(&said, 1).starts_with("layer 1 of 2: "),
+        "{said}"
+    );
+    let said = scene.run_piped("load --progress plain -", &archive).succeeds().stderr;
+    assert!(line(&said, 0).starts_with("archive: ") && line(&said, 0).ends_with(" MiB"), "{said}");
+    assert!(line(&said, 2).ends_with("  there already"), "{said}");
+}
+
+#[test]
+fn what_is_made_of_the_store_is_told_of_as_what_comes_into_it() {
+    let scene = scene();
+    scene.run("load large.tar").succeeds();
+    let [first, second] = [0, 1].map(|nr| large().diff_ids()[nr].short());
+    scene.run("save --progress plain large:1 -o saved.tar").succeeds().stderr_is(&format!(
+        "layer 1 of 2: {first}  2.0 KiB\nlayer 2 of 2: {second}  19.5 MiB\n2 layers, 19.5 MiB in [TIME]"
+    ));
+    for (words, what) in [
+        ("-o tree.tar", "tree"),
+        ("-o tree.cpio", "tree"),
+        ("-f dir -o tree", "tree"),
+        ("-o tree.erofs", "filesystem"),
+    ] {
+        let said = scene.run(&format!("export --progress plain large:1 {words}")).succeeds().stderr;
+        let lines: Vec<&str> = said.lines().filter(|line| !line.starts_with("hint: ")).collect();
+        assert!(lines[0].starts_with(&format!("{what}: ")) && lines[0].ends_with("iB"), "{words}: {said}");
+        assert!(lines[1].ends_with(" in [TIME]") && lines.len() == 2, "{words}: {said}");
+    }
+    scene.run("mount large:1 root").succeeds();
+    scene.write("root/new", b"new");
+    for (words, what, totals) in [
+        ("commit --progress plain large-1 new:1", "new layer: ", "new:1: 3 layers, 1 new, 253.9 KiB in "),
+        ("squash --progress plain new:1 flat:1", "new layer: 19.", "flat:1: 1 layer, 1 new, 253.9 KiB in "),
+    ] {
+        let said = scene.run(words).succeeds().stderr;
+        let lines: Vec<&str> = said.lines().collect();
+        assert!(lines.len() == 2 && lines[0].starts_with(what) && lines[1].starts_with(totals), "{said}");
+    }
+    let said = scene.run("rm --wait --progress plain flat:1").succeeds().stderr;
+    let last = said.lines().last().unwrap();
+    assert!(last.starts_with("deleted: ") && last.ends_with(" files"), "{said}");
+    for words in ["save -q large:1 -o again.tar", "export -q large:1 -o again.ext4", "commit -q large-1"] {
+        scene.run(words).succeeds().stderr_is("");
+    }
+}
+
+#[test]
+fn ctrl_c_in_the_middle_of_a_save_and_of_an_export_leaves_no_file() {
+    let scene = scene();
+    scene.run("load large.tar").succeeds();
+    for words in
+        ["save large:1 -o out/file", "export large:1 -o out/file", "export -f dir large:1 -o out/file"]
+    {
+        scene.mkdir("out");
+        let mut terminal = Terminal::run(&scene, words);
+        terminal.until(|screen| screen.contains("[="));
+        terminal.press(CTRL_C);
+        let (status, shown) = terminal.end();
+        assert_eq!(status.signal(), Some(2), "{words}: {status:?} {shown}");
+        assert_eq!(text(&shown), "", "{words}");
+        assert_eq!(fs::read_dir(scene.path("out")).unwrap().count(), 0, "{words}");
+    }
+}
+
+#[test]
+fn bars_follow_the_width_of_the_terminal() {
+    let scene = scene();
+    let mut terminal = Terminal::run(&scene, "load large.tar");
+    terminal.until(has_bar);
+    terminal.resize(50);
+    let narrow = |line: &str| line.chars().count() <= 50 && line.contains("[=") && line.ends_with('%');
+    terminal.until(|screen| screen.lines().any(narrow));
+    assert!(terminal.end().0.success());
 }
 
 #[test]

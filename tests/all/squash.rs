@@ -81,7 +81,7 @@ fn same_tree(scene: &Scene, image: &str) {
 #[test]
 fn all_layers_become_one_without_a_trace_of_what_was_removed() {
     let scene = scene();
-    scene.run("squash web:1 flat").succeeds().stderr_is("flat:latest: 1 layer, 1 new, 17 B");
+    scene.run("squash web:1 flat").succeeds().stderr_is("flat:latest: 1 layer, 1 new, 17 B in [TIME]");
     same_tree(&scene, "flat");
     scene.shows_at(&top(&scene, "flat"), TREE);
 }
@@ -89,7 +89,10 @@ fn all_layers_become_one_without_a_trace_of_what_was_removed() {
 #[test]
 fn whiteouts_of_what_lower_layers_have_stay() {
     let scene = scene();
-    scene.run("squash --from 2 web:1 two").succeeds().stderr_is("two:latest: 2 layers, 1 new, 25 B");
+    scene
+        .run("squash --from 2 web:1 two")
+        .succeeds()
+        .stderr_is("two:latest: 2 layers, 1 new, 25 B in [TIME]");
     same_tree(&scene, "two");
     scene.shows_at(
         &top(&scene, "two"),
@@ -151,7 +154,7 @@ fn new_image_takes_all_names_where_it_is_to_replace_the_old_one() {
     let scene = scene();
     scene.run("umount old").succeeds();
     scene.run("tag web:1 web:stable").succeeds();
-    scene.run("squash --replace web:1").succeeds().stderr_is("web:1: 1 layer, 1 new, 17 B");
+    scene.run("squash --replace web:1").succeeds().stderr_is("web:1: 1 layer, 1 new, 17 B in [TIME]");
     let images = scene.run("images --json").succeeds().json();
     let rows: Vec<(&str, u64)> = images
         .as_array()

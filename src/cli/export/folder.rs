@@ -5,15 +5,16 @@ use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::super::fault::Cause;
 use super::super::place::{self, LookFault};
 use super::failed;
+use crate::progress::Counter;
+use crate::sys::CallFailed;
 use crate::sys::copy::{Copy, Unheld};
 use crate::sys::dir::Dir;
 use crate::sys::dir::in_root::Found;
-use crate::sys::interrupt::Interrupts;
-use crate::sys::{CallFailed, Errno};
 use crate::sys::{filesystem, new_file, tree};
 
 /// A directory that is not there yet, or empty. Until all is in it, it lies in `meanwhile` in `folder`: killed, it leaves that
@@ -58,13 +59,10 @@ impl Target {
     }
 
     /// Copies all of `root`; returns which extended attributes could not be kept.
-    pub(super) fn fill(&self, root: &Found) -> Result<Unheld, Cause> {
+    pub(super) fn fill(&self, root: &Found, counter: &Arc<Counter>) -> Result<Unheld, Cause> {
         let mut copy = Copy::default();
-        copy.interrupts = Some(Interrupts::hold().map_err(place::failed)?);
-        copy.tree(root, &self.folder, &self.meanwhile).map_err(|failed| match failed.errno {
-            Errno::INTR => LookFault::Program("interrupted".to_owned()).into(),
-            _ => place::failed(failed),
-        })?;
+        copy.counter = Arc::clone(counter);
+        copy.tree(root, &self.folder, &self.meanwhile).map_err(place::failed)?;
         Ok(copy.unheld)
     }
 

@@ -2,10 +2,13 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use super::super::fault::{self, Cause};
 use super::super::place::{self, LookFault};
@@ -14,6 +17,7 @@ use super::failed;
 use crate::digest::Digest;
 use crate::layer::walk::walk;
 use crate::mount::container::Opened;
+use crate::progress::Counter;
 use crate::sys::CallFailed;
 use crate::sys::dir::in_root::{Found, Last};
 use crate::sys::dir::{self, FileType, Stat};
@@ -33,6 +37,8 @@ pub(super) struct Make {
     pub(super) size: Option<u64>,
     /// What is exported: of it comes the filesystem's own id, where that is not to be random.
     pub(super) id: String,
+    /// What counts the bytes that it has got.
+    pub(super) counter: Arc<Counter>,
 }
 
 /// A file that has no name: the program gets it as its standard input.
@@ -45,6 +51,9 @@ const EPOCH: &str = "SOURCE_DATE_EPOCH";
 const ATTEMPTS: usize = 5;
 
 const MIB: u64 = 1 << 20;
+
+/// How often is looked whether a program has ended.
+const PAUSE: Duration = Duration::from_millis(20);
 
 impl Kind {
     /// The program, and Debian's package that has it.
@@ -160,8 +169,34 @@ impl Make {
     }
 
     fn output(&self, command: &mut Command, target: &File) -> Result<Output, MakeFault> {
-        let output = target.try_clone().and_then(|target| command.stdin(target).output());
+        let output = target.try_clone().and_then(|stdin| self.attend(command.stdin(stdin), target));
         output.map_err(|e| if e.kind() == ErrorKind::NotFound { MakeFault::Absent } else { said(&e) })
+    }
+
+    /// Runs a program, and counts meanwhile what is in `target`; it is ended where the work is to be.
+    fn attend(&self, command: &mut Command, target: &File) -> io::Result<Output> {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let mut pipe = child.stderr.take().expect("it was asked for");
+        thread::scope(|scope| {
+            let read = move || {
+                let mut said = Vec::new();
+                pipe.read_to_end(&mut said).map(|_| said)
+            };
+            let reader = thread::Builder::new().name("said".to_owned()).spawn_scoped(scope, read)?;
+            let status = loop {
+                if let Some(status) = child.try_wait()? {
+                    break status;
+                }
+                if self.counter.is_cancelled() {
+                    child.kill()?;
+                }
+                self.counter.set(target.metadata().map_or(0, |stat| stat.blocks() * 512));
+                thread::sleep(PAUSE);
+            };
+            self.counter.set(target.metadata()?.blocks() * 512);
+            let stderr = reader.join().unwrap_or_else(|_| Ok(Vec::new()))?;
+            Ok(Output { status, stdout: Vec::new(), stderr })
+        })
     }
 
     fn said(&self, output: &Output) -> MakeFault {

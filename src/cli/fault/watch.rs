@@ -1,19 +1,18 @@
 //! Progress on stderr: bars on a terminal, lines elsewhere, and a clean end when somebody presses Ctrl-C.
 
-use std::fmt;
-use std::io::{self, Write};
+mod bars;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::{Cause, say};
 use crate::cli::{look, print};
-use crate::progress::{Piece, Progress};
+use crate::progress::{Piece, Progress, What};
 use crate::sys::interrupt::{Ending, Signals};
-use crate::sys::terminal;
+use bars::Bars;
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, Args)]
@@ -34,28 +33,74 @@ enum How {
 }
 
 impl Showing {
-    /// Nothing is shown.
-    pub(in crate::cli) const NOTHING: Self = Self { progress: How::None };
-
-    /// Does `work`, and shows how far it has got; `quiet`: it does not. `what` is shown above.
+    /// Does `work`, and shows how far it has got; `quiet`: it does not.
     pub(in crate::cli) fn during<T>(
         self,
         quiet: bool,
         work: impl FnOnce(&Progress) -> Result<T, Cause>,
     ) -> Result<T, Cause> {
-        match self.progress {
-            // What is said meanwhile would stand between bars.
-            How::Auto if !quiet && super::is_terminal() && !look::is_verbose() => {
-                watched(&mut Bars::new(), work)
-            }
-            How::Auto | How::Plain if self.is_wanted(quiet) => watched(&mut Lines::default(), work),
-            How::Auto | How::Plain | How::None => work(&Progress::default()),
+        match self.watcher(quiet) {
+            Some(mut watcher) => watched(&mut *watcher, work),
+            None => work(&Progress::default()),
         }
     }
 
     /// Whether anything is shown.
     pub(in crate::cli) fn is_wanted(self, quiet: bool) -> bool {
-        !quiet && (self.progress == How::Plain || (self.progress == How::Auto && super::is_terminal()))
+        self.watcher(quiet).is_some()
+    }
+
+    fn watcher(self, quiet: bool) -> Option<Box<dyn Watcher>> {
+        match self.progress {
+            // What is said meanwhile would stand between bars.
+            How::Auto if !quiet && super::is_terminal() && look::is_verbose() => {
+                Some(Box::new(Lines::default()))
+            }
+            How::Auto if !quiet && super::is_terminal() => Some(Box::new(Bars::new())),
+            How::Plain if !quiet => Some(Box::new(Lines::default())),
+            How::Auto | How::Plain | How::None => None,
+        }
+    }
+}
+
+/// What a verb says beside its data, where that is all one.
+#[derive(Debug, Clone, Copy, Args)]
+pub(in crate::cli) struct Talk {
+    /// Say nothing but what goes wrong
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    showing: Showing,
+}
+
+impl Talk {
+    /// Does `work`, and shows how far it has got.
+    pub(in crate::cli) fn during<T>(
+        self,
+        work: impl FnOnce(&Progress) -> Result<T, Cause>,
+    ) -> Result<T, Cause> {
+        self.showing.during(self.quiet, work)
+    }
+
+    /// Does `work` that undoes what it did when it is asked to end; shows how far it has got, where that is wanted.
+    pub(in crate::cli) fn guarding<T>(
+        self,
+        work: impl FnOnce(&Progress) -> Result<T, Cause>,
+    ) -> Result<T, Cause> {
+        let watcher = self.showing.watcher(self.quiet);
+        watched(&mut *watcher.unwrap_or_else(|| Box::new(Silent)), work)
+    }
+
+    /// Whether progress is shown.
+    pub(in crate::cli) fn is_shown(self) -> bool {
+        self.showing.is_wanted(self.quiet)
+    }
+
+    /// Says something that is not wrong.
+    pub(in crate::cli) fn say(self, text: &str) {
+        if !self.quiet {
+            say(text);
+        }
     }
 }
 
@@ -72,7 +117,10 @@ pub(in crate::cli) trait Watcher: Send {
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long work that is to end may take for that, before the process ends without it.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(30);
+
+/// The same for what has done nothing yet: it may be waiting for somebody else.
+const SHORT_GRACE: Duration = Duration::from_secs(1);
 
 /// Does `work` while a thread lets `watcher` look, and ends both when a signal asks for it: work that has cleaned up behind
 /// itself becomes [`Cause::Interrupted`].
@@ -119,6 +167,7 @@ fn look(
     is_done: &AtomicBool,
 ) -> Option<Ending> {
     let mut asked: Option<(Ending, Instant)> = None;
+    let grace = || if progress.has_begun() { GRACE } else { SHORT_GRACE };
     loop {
         thread::park_timeout(PAUSE);
         let done = is_done.load(Ordering::Acquire);
@@ -130,7 +179,7 @@ fn look(
             }
             // Whoever asks twice does not want to wait.
             (Some(ending), Some(_)) => ending.end_by(),
-            (None, Some((ending, since))) if since.elapsed() > GRACE => ending.end_by(),
+            (None, Some((ending, since))) if since.elapsed() > grace() => ending.end_by(),
             (None, _) => {}
         }
         if asked.is_none() {
@@ -143,109 +192,16 @@ fn look(
     }
 }
 
-/// A bar for each layer.
-struct Bars {
-    screen: MultiProgress,
-    /// Each with whether it is done; none for what is not shown.
-    bars: Vec<Option<(ProgressBar, bool)>>,
-    since: Instant,
+/// Shows nothing.
+struct Silent;
+
+impl Watcher for Silent {
+    fn look(&mut self, _: &Progress) {}
+
+    fn clear(&mut self) {}
 }
 
-impl Bars {
-    /// Nothing is shown of what is done soon.
-    const SOON: Duration = Duration::from_millis(150);
-
-    fn new() -> Self {
-        let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        Self { screen, bars: Vec::new(), since: Instant::now() }
-    }
-
-    fn begin(&mut self, pieces: &[Piece]) {
-        // More than fit would scroll: those that are there are not shown then, nor those that are done.
-        let all_fit = pieces.len() < terminal_rows();
-        for (nr, piece) in (1..).zip(pieces) {
-            if piece.there && !all_fit {
-                self.bars.push(None);
-                continue;
-            }
-            // Hidden until it has its style: each change is drawn.
-            let bar = ProgressBar::hidden();
-            bar.set_length(piece.size);
-            bar.set_prefix(format!("{nr:>3} {}", piece.id.short()));
-            bar.set_style(style(if piece.there { "{prefix}  there already" } else { "{prefix}  waits" }));
-            let bar = self.screen.add(bar);
-            bar.tick();
-            self.bars.push(Some((bar, piece.there)));
-        }
-    }
-}
-
-fn terminal_rows() -> usize {
-    terminal::size(&io::stderr()).filter(|size| size.rows > 0).map_or(24, |size| size.rows)
-}
-
-/// The bar gets the width that the other columns leave.
-fn style(template: &str) -> ProgressStyle {
-    let style = ProgressStyle::with_template(template).expect("a literal template");
-    style.progress_chars("=> ").with_key("rate", rate)
-}
-
-const WORKING: &str = "{prefix}  [{wide_bar}] {binary_bytes:>11} of {binary_total_bytes:>11} {rate:>13}";
-const DONE: &str = "{prefix}  [{wide_bar}] {binary_total_bytes:>11} done                       ";
-
-/// Writes how many bytes a second there were, since the first.
-fn rate(state: &ProgressState, to: &mut dyn fmt::Write) {
-    let time = state.elapsed();
-    if time >= PAUSE {
-        let rate = u128::from(state.pos()) * 1000 / time.as_millis();
-        let _ = write!(to, "{}/s", print::size(u64::try_from(rate).unwrap_or(u64::MAX)));
-    }
-}
-
-impl Watcher for Bars {
-    fn look(&mut self, progress: &Progress) {
-        let pieces = progress.pieces();
-        if pieces.is_empty() || self.since.elapsed() < Self::SOON {
-            return;
-        }
-        if self.bars.is_empty() {
-            self.begin(pieces);
-        }
-        let all_fit = pieces.len() < terminal_rows();
-        for (bar, piece) in self.bars.iter_mut().zip(pieces) {
-            let Some((shown, has_ended)) = bar.as_mut().filter(|(_, has_ended)| !has_ended) else { continue };
-            if piece.has_ended() {
-                // Never finished: what indicatif takes for finished it does not clear.
-                *has_ended = true;
-                shown.set_style(style(DONE));
-                shown.set_position(piece.size);
-                shown.tick();
-                if !all_fit {
-                    self.screen.remove(shown);
-                    *bar = None;
-                }
-            } else if piece.done() > shown.position() {
-                if shown.position() == 0 {
-                    shown.set_style(style(WORKING));
-                    shown.reset_elapsed();
-                }
-                shown.set_position(piece.done());
-            }
-        }
-        // The bars end with their line. There the terminal would show `^C` on the next one, and what is cleared then would
-        // be one line further down.
-        let _ = write!(io::stderr().lock(), "\r");
-    }
-
-    fn clear(&mut self) {
-        let _ = self.screen.clear();
-        // Nothing is drawn anew by a bar that is dropped.
-        self.screen.set_draw_target(ProgressDrawTarget::hidden());
-        self.bars.clear();
-    }
-}
-
-/// A line for each layer, as soon as it is done.
+/// A line for each piece of work, as soon as it is done.
 #[derive(Default)]
 struct Lines {
     told: Vec<bool>,
@@ -255,10 +211,10 @@ impl Watcher for Lines {
     fn look(&mut self, progress: &Progress) {
         let pieces = progress.pieces();
         self.told.resize(pieces.len(), false);
-        for (at, piece) in pieces.iter().enumerate() {
-            if !self.told[at] && (piece.there || piece.has_ended()) {
-                self.told[at] = true;
-                say(&line(at, pieces.len(), piece));
+        for (piece, told) in pieces.iter().zip(&mut self.told) {
+            if !*told && (piece.there || piece.has_ended()) {
+                *told = true;
+                say(&line(piece));
             }
         }
     }
@@ -266,9 +222,19 @@ impl Watcher for Lines {
     fn clear(&mut self) {}
 }
 
-fn line(at: usize, of: usize, piece: &Piece) -> String {
-    let done = if piece.there { "there already".to_owned() } else { print::size(piece.size) };
-    format!("layer {} of {of}: {}  {done}", at + 1, piece.id.short())
+fn line(piece: &Piece) -> String {
+    let size = print::size(piece.size.unwrap_or(piece.done()));
+    match piece.what {
+        What::Layer { nr, of, id } => {
+            let done = if piece.there { "there already" } else { &size };
+            format!("layer {nr} of {of}: {}  {done}", id.short())
+        }
+        What::Archive => format!("archive: {size}"),
+        What::NewLayer => format!("new layer: {size}"),
+        What::Tree => format!("tree: {size}"),
+        What::Filesystem => format!("filesystem: {size}"),
+        What::Names => format!("deleted: {} files", piece.done()),
+    }
 }
 
 /// Returns how long something took, in words: `0.4 s`, `1 min 12 s`.
@@ -284,7 +250,6 @@ pub(in crate::cli) fn took(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Digest;
 
     #[derive(Default)]
     struct Seen(Vec<u64>, u32);
@@ -303,8 +268,8 @@ mod tests {
     fn the_end_is_seen_and_cleared_and_nobody_waits_for_it() {
         let mut seen = Seen::default();
         let done = watched(&mut seen, |progress| {
-            progress.begin([(Digest::of(b"a"), 10, false)]);
-            progress.counter(0).add(10).map_err(|_| Cause::NotMounted)?;
+            let counter = progress.begin(What::Tree, Some(10));
+            counter.add(10).map_err(|_| Cause::NotMounted)?;
             Ok(7)
         });
         assert_eq!(done.unwrap(), 7);

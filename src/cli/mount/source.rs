@@ -7,6 +7,7 @@ use crate::cli::fault::watch::Showing;
 use crate::cli::fault::{self, Cause};
 use crate::cli::load::{self, Pick};
 use crate::cli::loader::{self, Found, Job};
+use crate::progress::{Piece, What};
 use crate::store::images::Image;
 use crate::store::record::{ContainerRecord, SnapshotRecord};
 use crate::store::{self, Store};
@@ -59,7 +60,8 @@ pub(in crate::cli) fn load(
     let mut new = 0;
     let Found { id, names } = showing.during(false, |progress| {
         let found = loader::read(store, path, pick, Job::Load, wanted.then_some(progress));
-        new = progress.pieces().iter().filter(|piece| !piece.there).count();
+        let is_new = |piece: &Piece| matches!(piece.what, What::Layer { .. }) && !piece.there;
+        new = progress.pieces().into_iter().filter(is_new).count();
         found
     })?;
     let record = store.image_record(&id)?.ok_or(Cause::Loader(loader::Error::NoAnswer))?;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::sync::Arc;
 
 use super::{Finding, Remedy};
 use crate::archive::blob::Blob;
@@ -50,7 +51,7 @@ impl Change<'_> {
                     format!("layer {}: being proved, {} entries", chain_id.short(), layer.entries)
                 });
                 let counter = progress.counter_of(chain_id);
-                match self.contents(&layer, &counter, &mut tell)? {
+                match self.contents(&layer, Arc::clone(&counter), &mut tell)? {
                     // What was not read to its end is not damaged.
                     _ if progress.is_cancelled() => return Ok(()),
                     Ok(()) => self.inodes(&layer, &below, &mut buffers, &mut tell)?,
@@ -71,7 +72,7 @@ impl Change<'_> {
     fn contents(
         &self,
         layer: &LayerRecord,
-        counter: &Counter,
+        counter: Arc<Counter>,
         tell: &mut dyn FnMut(Option<Vec<u8>>, String),
     ) -> Result<Result<(), Fault>, Error> {
         let mut hasher = Counting { inner: Hasher::default(), counter };

@@ -16,6 +16,7 @@ const COLUMNS: u16 = 80;
 pub(crate) struct Terminal {
     keyboard: File,
     screen: vt100::Parser,
+    columns: u16,
     pub(crate) child: Child,
 }
 
@@ -34,12 +35,12 @@ impl Terminal {
         command.current_dir(scene.path("")).stdin(side(&name)).stdout(side(&name)).stderr(side(&name));
         let child = command.spawn().expect("setsid(1) starts");
         let [rows, columns] = [ROWS, COLUMNS].map(|size| NonZero::new(size).expect("it has some"));
-        Self { keyboard, screen: vt100::Parser::new(rows, columns, 0), child }
+        Self { keyboard, screen: vt100::Parser::new(rows, columns, 0), columns: COLUMNS, child }
     }
 
     /// Returns what is on the screen.
     pub(crate) fn shown(&self) -> String {
-        let rows = self.screen.screen().rows(0, COLUMNS).map(|row| row.trim_end().to_owned());
+        let rows = self.screen.screen().rows(0, self.columns).map(|row| row.trim_end().to_owned());
         rows.collect::<Vec<_>>().join("\n").trim_end().to_owned()
     }
 
@@ -54,8 +55,20 @@ impl Terminal {
         }
     }
 
-    /// Presses a key.
+    /// Makes it this wide.
+    pub(crate) fn resize(&mut self, columns: u16) {
+        screen::resize(&self.keyboard, ROWS, columns);
+        let [rows, wide] = [ROWS, columns].map(|size| NonZero::new(size).expect("it has some"));
+        self.screen.screen_mut().set_size(rows, wide);
+        self.columns = columns;
+    }
+
+    /// Presses a key, but not while something is being drawn.
+    #[track_caller]
     pub(crate) fn press(&mut self, key: u8) {
+        while self.screen.screen().cursor_position().1 != 0 {
+            assert!(self.read(), "it ended, and shows:\n{}", self.shown());
+        }
         self.keyboard.write_all(&[key]).expect("the terminal takes it");
     }
 
