@@ -288,7 +288,7 @@ mod tests {
         let progress = Progress::default();
         let counter = progress.begin(What::Names, None);
         sweep_now(&layout, &mut |_| panic!("nobody has it"), &counter).unwrap();
-        assert!(progress.pieces()[0].done() > u64::from(Small::ENTRIES));
+        assert!(progress.pieces()[0].done() > 0);
         assert_eq!(entries(&layout.staging()), 0);
     }
 
