@@ -1,11 +1,14 @@
 //! Bars on a terminal, one for each piece of work.
 
+mod frames;
+
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use self::frames::Frames;
 use super::{PAUSE, Watcher};
 use crate::cli::print;
 use crate::progress::{Piece, Progress, What};
@@ -49,7 +52,10 @@ impl Bars {
     const SOON: Duration = Duration::from_millis(150);
 
     pub(super) fn new() -> Self {
-        let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        let screen = MultiProgress::with_draw_target(ProgressDrawTarget::term_like_with_hz(
+            Box::new(Frames::default()),
+            20,
+        ));
         Self { screen, bars: Vec::new(), columns: 0, since: Instant::now() }
     }
 
@@ -110,9 +116,6 @@ impl Watcher for Bars {
                 }
             }
         }
-        // The bars end with their line. There the terminal would show `^C` on the next one, and what is cleared then would
-        // be one line further down.
-        let _ = write!(io::stderr().lock(), "\r");
     }
 
     fn clear(&mut self) {
