@@ -13,7 +13,16 @@ const CTRL_C: u8 = 3;
 
 /// A layer that takes some seconds' tenths, wherever it is loaded.
 fn long() -> Layer {
-    (0..20_000).fold(layer(), |layer, nr| layer.file(&format!("f{nr}"), "some contents"))
+    files(20_000)
+}
+
+/// A layer that is far from done when its bar is seen.
+fn longer() -> Layer {
+    files(80_000)
+}
+
+fn files(count: usize) -> Layer {
+    (0..count).fold(layer(), |layer, nr| layer.file(&format!("f{nr}"), "some contents"))
 }
 
 fn small() -> Image {
@@ -21,7 +30,11 @@ fn small() -> Image {
 }
 
 fn large() -> Image {
-    image("large:1").layer(&layer().file("a", "1")).layer(&long())
+    over_small(&long())
+}
+
+fn over_small(layer_on_top: &Layer) -> Image {
+    image("large:1").layer(&layer().file("a", "1")).layer(layer_on_top)
 }
 
 /// A scene with the archives `small.tar` and `large.tar`, of which the second has a layer more.
@@ -78,6 +91,7 @@ fn a_load_shows_a_line_for_each_layer_and_then_the_totals() {
 #[test]
 fn ctrl_c_in_the_middle_of_a_load_leaves_a_clean_screen_and_a_clean_store() {
     let scene = scene();
+    scene.save("large.tar", &over_small(&longer()));
     let mut terminal = Terminal::run(&scene, "load large.tar");
     terminal.until(has_bar);
     terminal.press(CTRL_C);
@@ -88,7 +102,7 @@ fn ctrl_c_in_the_middle_of_a_load_leaves_a_clean_screen_and_a_clean_store() {
     assert_eq!(scene.staged(), Vec::<std::path::PathBuf>::new());
     assert_eq!(scene.kept_layers(), Vec::<String>::new());
     scene.run("images").succeeds().stdout_is("NAME  ID  PLATFORM  LAYERS  SIZE  CREATED");
-    scene.run("load large.tar").succeeds();
+    scene.run("load small.tar").succeeds();
 }
 
 #[test]
@@ -105,6 +119,7 @@ fn a_mount_shows_what_the_process_tells_that_reads_the_archive() {
 #[test]
 fn a_mount_that_is_interrupted_leaves_nothing() {
     let scene = scene();
+    scene.save("large.tar", &over_small(&longer()));
     for signal in [None, Some(Signal::TERM)] {
         let mut terminal = Terminal::run(&scene, "mount large.tar root");
         terminal.until(has_bar);
