@@ -15,6 +15,7 @@ mod blocks;
 pub mod capture;
 pub mod changes;
 mod compare;
+mod contents;
 pub mod cpio;
 mod depth;
 mod error;

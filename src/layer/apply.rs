@@ -4,14 +4,12 @@
 
 mod places;
 
-use std::io::{Seek, SeekFrom};
-
 use crate::limits::{Exceeded, Limit, Limits};
-use crate::sys::CallFailed;
 use crate::sys::dir::{Dir, FileType};
 use crate::tarfile::{self, Kind, Member, Reader, Sparse};
 
 use super::Options;
+use super::contents;
 use super::error::{Error, For, Refusal};
 use super::lower_links::{FileId, LowerFile, LowerLinks, Spot};
 use super::meta::{Meta, Stamp};
@@ -22,7 +20,7 @@ use super::scout::Scout;
 use super::sharing::Offer;
 use super::tree::{Handles, NodeId, ROOT, Tree};
 use super::whiteout::{self, Name};
-use super::writer::{self, Job, Writers};
+use super::writer::{Job, Writers};
 
 /// Files up to this size are left to the writers.
 const SMALL: u64 = 1 << 20;
@@ -260,7 +258,7 @@ impl Apply<'_, '_> {
     ) -> Result<(), Error> {
         self.writers.flush()?;
         let file = offer.move_to(dir, name).entry(entry)?;
-        pass_over(members)?;
+        contents::pass_over(members)?;
         self.stamp.file(&file, meta, entry)
     }
 
@@ -275,20 +273,7 @@ impl Apply<'_, '_> {
     ) -> Result<Vec<(u64, u64)>, Error> {
         self.writers.flush()?;
         let mut file = dir.create(name, Stamp::mode_at_birth(meta)).entry(entry)?;
-        let failed = |call, e| Err::<(), _>(CallFailed::of_io(call, &e)).entry(entry);
-        let is_sparse = sparse.is_some();
-        let (size, runs) = match sparse {
-            None => (members.data_left(), vec![(0, members.data_left())]),
-            Some(Sparse { size, segments }) => (size, segments),
-        };
-        for &(offset, len) in runs.iter().filter(|_| !self.hollow) {
-            file.seek(SeekFrom::Start(offset)).map(drop).or_else(|e| failed("lseek", e))?;
-            copy(members, len, &mut file, entry)?;
-        }
-        if is_sparse || self.hollow {
-            pass_over(members)?;
-            file.set_len(size).or_else(|e| failed("ftruncate", e))?;
-        }
+        let runs = contents::write(sparse, self.hollow, &mut file, entry, members)?;
         self.stamp.file(&file, meta, entry)?;
         Ok(runs)
     }
@@ -346,35 +331,4 @@ impl Apply<'_, '_> {
         self.room_for(to, entry)?;
         dir.rename(whiteout::ASIDE, &dir, &to.name).entry(entry)
     }
-}
-
-/// Reads what is left of the member's stored bytes.
-fn pass_over(members: &mut Members<'_, '_>) -> Result<(), Error> {
-    loop {
-        let n = members.fill()?.len();
-        if n == 0 {
-            return Ok(());
-        }
-        members.consume(n);
-    }
-}
-
-/// Writes at most `limit` of the member's stored bytes to `file`.
-fn copy(
-    members: &mut Members<'_, '_>,
-    mut limit: u64,
-    file: &mut std::fs::File,
-    entry: &[u8],
-) -> Result<(), Error> {
-    while limit > 0 {
-        let run = members.fill()?;
-        let n = usize::try_from(limit).map_or(run.len(), |limit| limit.min(run.len()));
-        if n == 0 {
-            break;
-        }
-        writer::write_all(file, &run[..n], entry)?;
-        members.consume(n);
-        limit -= n as u64;
-    }
-    Ok(())
 }

@@ -105,17 +105,31 @@ fn fate(key: &[u8]) -> Fate {
 pub(super) struct Stamp {
     policy: XattrPolicy,
     filesystem: Box<str>,
-    born: (u32, u32),
+    /// Whose an inode is when it is made; `None` where that is not known.
+    born: Option<(u32, u32)>,
     umask: u32,
     left_out: Mutex<LeftOut>,
 }
 
 impl Stamp {
-    /// Prepares for inodes in `diff`.
+    /// Prepares for inodes in `diff`, where no directory is complete before all is made in it.
     pub(super) fn new(diff: &Dir, policy: XattrPolicy) -> Result<Self, Error> {
-        let filesystem = Filesystem::of(diff).map_err(Error::Call)?.name().into();
-        let (born, umask) = (sys::creates_as(), sys::umask());
-        Ok(Self { policy, filesystem, born, umask, left_out: Mutex::default() })
+        Ok(Self { born: Some(sys::creates_as()), ..Self::anywhere(diff, policy)? })
+    }
+
+    /// Prepares for inodes in the tree at `root`, whose directories may pass on their group to what is made in them.
+    pub(super) fn anywhere(root: &Dir, policy: XattrPolicy) -> Result<Self, Error> {
+        let filesystem = Filesystem::of(root).map_err(Error::Call)?.name().into();
+        Ok(Self { policy, filesystem, born: None, umask: sys::umask(), left_out: Mutex::default() })
+    }
+
+    /// Returns all that was left out.
+    pub(super) fn into_left_out(self) -> LeftOut {
+        self.left_out.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_born_so(&self, meta: &Meta) -> bool {
+        self.born == Some((meta.uid, meta.gid))
     }
 
     /// Returns what was left out so far, to be added to.
@@ -134,7 +148,7 @@ impl Stamp {
             let call = format!("{call}(\"{}\")", path.escape_ascii());
             Err::<(), _>(CallFailed::new(call, errno)).entry(path)
         };
-        let chowned = (meta.uid, meta.gid) != self.born;
+        let chowned = !self.is_born_so(meta);
         if chowned {
             dir::chown(file, meta.uid, meta.gid).or_else(|e| failed("fchown", e))?;
         }
@@ -151,7 +165,7 @@ impl Stamp {
 
     /// Gives `meta` to the symbolic link `name`, which has no mode of its own.
     pub(super) fn symlink(&self, dir: &Dir, name: &[u8], meta: &Meta, path: &[u8]) -> Result<(), Error> {
-        if (meta.uid, meta.gid) != self.born {
+        if !self.is_born_so(meta) {
             dir.chown(name, meta.uid, meta.gid).entry(path)?;
         }
         self.name(dir, name, meta, path)
@@ -171,7 +185,7 @@ impl Stamp {
 
     /// Gives `meta` to the directory `dir`, in which nothing is made afterwards.
     pub(super) fn directory(&self, dir: &Dir, meta: &Meta, path: &[u8]) -> Result<(), Error> {
-        if (meta.uid, meta.gid) != self.born {
+        if !self.is_born_so(meta) {
             dir.chown_self(meta.uid, meta.gid).entry(path)?;
         }
         dir.chmod_self(meta.mode).entry(path)?;

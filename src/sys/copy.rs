@@ -16,7 +16,7 @@ use crate::progress::Counter;
 use rustix::io::Errno;
 
 /// What a file is called until it is whole.
-const UNFINISHED: &[u8] = b".ovlctl-copying";
+pub const UNFINISHED: &[u8] = b".ovlctl-copying";
 
 /// Inodes' names, each with that of an extended attribute.
 pub type Unheld = Vec<(Vec<u8>, Vec<u8>)>;
@@ -92,10 +92,7 @@ impl Copy {
             return Err(refused(to, name, Errno::ISDIR));
         }
         let identity = (stat.st_dev, stat.st_ino);
-        match to.unlink(UNFINISHED) {
-            Err(failed) if failed.errno != Errno::NOENT => return Err(failed),
-            Ok(()) | Err(_) => {}
-        }
+        clear(to)?;
         if let Some((dir, first)) = self.done.get(&identity).filter(|_| stat.st_nlink > 1) {
             dir.link(first, to, UNFINISHED)?;
         } else {
@@ -103,10 +100,7 @@ impl Copy {
         }
         to.rename(UNFINISHED, to, name)?;
         // rename(2) does nothing where both are names of one file already.
-        match to.unlink(UNFINISHED) {
-            Err(failed) if failed.errno != Errno::NOENT => return Err(failed),
-            Ok(()) | Err(_) => {}
-        }
+        clear(to)?;
         if stat.st_nlink > 1 {
             self.done.entry(identity).or_insert_with(|| (Rc::clone(to), name.to_owned()));
         }
@@ -176,7 +170,16 @@ fn is_portable(key: &[u8]) -> bool {
     !matches!(key, b"security.selinux" | b"security.ima" | b"security.evm")
 }
 
-fn refused(to: &Dir, name: &[u8], errno: Errno) -> CallFailed {
+/// Removes what is not whole yet, if anything is there.
+pub fn clear(dir: &Dir) -> Result<(), CallFailed> {
+    match dir.unlink(UNFINISHED) {
+        Err(failed) if failed.errno != Errno::NOENT => Err(failed),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// What a directory is that is not replaced by anything else, nor anything else by it.
+pub fn refused(to: &Dir, name: &[u8], errno: Errno) -> CallFailed {
     CallFailed::new(format!("rename({:?})", to.path().join(OsStr::from_bytes(name))), errno)
 }
 

@@ -228,8 +228,8 @@ fn tar_on_standard_input_reaches_nothing_outside_and_replaces_no_directory() {
             6,
             "entry 'dev': a character device 0:0, which overlayfs takes for a whiteout",
         ),
-        (layer().file("app", "x"), 1, "entry 'app': rename(\"app\"): Is a directory"),
-        (layer().dir("etc/hosts"), 1, "entry 'etc/hosts': rename(\"hosts\"): Not a directory"),
+        (layer().file("app", "x"), 1, "entry 'app': rename(\"//app\"): Is a directory"),
+        (layer().dir("etc/hosts"), 1, "entry 'etc/hosts': rename(\"//etc/hosts\"): Not a directory"),
         (
             layer().file("etc/hosts/x", "x"),
             1,
@@ -256,6 +256,37 @@ fn tar_on_standard_input_reaches_nothing_outside_and_replaces_no_directory() {
     ] {
         let _ = unpack(&scene, dest, &layer().file("x", "x").tar()).fails(code).stderr_has(reason);
     }
+}
+
+#[test]
+fn members_of_a_tar_have_its_owners_also_where_a_directory_passes_on_its_group() {
+    let scene = Scene::new();
+    let base = layer().dir("shared").mode(0o2775).owner(0, 50);
+    scene.save("image.tar", &image("web:1").layer(&base));
+    scene.mkdir("root");
+    scene.run("mount --name box image.tar root").succeeds();
+    let tar = layer().file("file", "x").symlink("link", "file").fifo("pipe").dir("dir").file("dir/file", "x");
+    unpack(&scene, "box:/shared", &tar.tar()).succeeds().stderr_is("");
+    for name in ["file", "link", "pipe", "dir", "dir/file"] {
+        let there = fs::symlink_metadata(scene.path("root/shared").join(name)).unwrap();
+        assert_eq!((there.uid(), there.gid()), (0, 0), "{name}");
+    }
+}
+
+#[test]
+fn attributes_of_a_tar_are_kept_or_named_as_those_of_a_layer() {
+    let scene = scene();
+    let tar = layer()
+        .file("kept", "x")
+        .xattr("user.k", b"v")
+        .file("empty", "x")
+        .xattr("security.capability", b"")
+        .file("overlay", "x")
+        .xattr("trusted.overlay.opaque", b"y");
+    let said = unpack(&scene, "box:/app/empty", &tar.tar()).succeeds();
+    let _ = said.stderr_has("first 'security.capability' of 'empty'").stderr_has("1 attribute of trusted.*");
+    scene.run("mount box root").succeeds();
+    scene.shows_at("root/app/empty", "f 0644 empty  x\nf 0644 kept  x  {user.k=v}\nf 0644 overlay  x\n");
 }
 
 #[test]
