@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use promised::Promised;
+
 /// Where the guest has its archives.
 pub(crate) const ARCHIVES: &str = "/archives";
 /// The guest's other ovlctl, where one is under test.
@@ -27,6 +29,23 @@ pub(crate) struct Manner {
     pub(crate) sync: bool,
     /// What chance starts from.
     pub(crate) seed: u64,
+    /// Where the power has gone before: how many steps of the story had returned then.
+    pub(crate) recovers: Option<usize>,
+}
+
+impl Manner {
+    /// What the guest does.
+    pub(crate) fn steps(self) -> &'static [Step] {
+        if self.recovers.is_some() { RECOVERY } else { STEPS }
+    }
+
+    /// What must be in the store after so many of these steps.
+    pub(crate) fn promised(self, acknowledged: usize) -> Promised {
+        match self.recovers {
+            None => Promised::after(acknowledged),
+            Some(before) => Promised::after(before).recovered(acknowledged),
+        }
+    }
 }
 
 /// One step.
@@ -164,6 +183,10 @@ pub(crate) const STEPS: &[Step] = &[
     Prune,
 ];
 
+/// What a machine does that is up again: `prune` recovers what the cut has left, and takes away what nothing needs; then a
+/// load brings what is missing.
+pub(crate) const RECOVERY: &[Step] = &[Prune, Load("app:1")];
+
 impl Step {
     /// The arguments of ovlctl, but for a step that is none of its own.
     pub(crate) fn words(self, manner: Manner, archives: &Path, mounts: &Path) -> Option<Vec<String>> {
@@ -205,7 +228,7 @@ impl Step {
 
     /// A step as it is called in reports.
     pub(crate) fn name(self) -> String {
-        match self.words(Manner { sync: true, seed: 0 }, Path::new(""), Path::new("")) {
+        match self.words(Manner { sync: true, seed: 0, recovers: None }, Path::new(""), Path::new("")) {
             Some(words) => words.join(" "),
             None => format!("{self:?}"),
         }

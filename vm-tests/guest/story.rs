@@ -16,7 +16,7 @@ use rustix::fs::OFlags;
 use super::runner::say;
 use crate::record::{Event, Finding, Verdict};
 use crate::story::random::Random;
-use crate::story::{ARCHIVES, Manner, PROGRAM, SECTOR, STEPS, STORE, Step};
+use crate::story::{ARCHIVES, Manner, PROGRAM, SECTOR, STORE, Step};
 
 /// Where containers are mounted.
 const MOUNTS: &str = "/m";
@@ -72,7 +72,7 @@ pub(super) fn tell(manner: Manner, disk: &Path, place: &Path, events: &mut impl 
     let other = Other { seed: manner.seed, place: place.to_owned(), disturbs: Arc::clone(&disturbed) };
     thread::spawn(move || other.run());
     let mut random = Random::new(manner.seed);
-    for (nr, step) in STEPS.iter().enumerate() {
+    for (nr, step) in manner.steps().iter().enumerate() {
         let fact = format!("{:02} {}", nr + 1, step.name());
         say(events, &Event::Start { fact: fact.clone() });
         disturbed.store(random.below(2) == 0, Ordering::Relaxed);

@@ -24,7 +24,7 @@ type Boots = fn(&Kernel, &Path);
 
 /// All of them; those that boot are listed as skipped without a run that has a kernel.
 pub(super) fn trials(run: Option<&Run>) -> Vec<Trial> {
-    let quick: [(&str, fn()); 10] = [
+    let quick: [(&str, fn()); 11] = [
         ("a_machine_that_falls_silent_is_ended", a_machine_that_falls_silent_is_ended),
         ("a_machine_that_never_speaks_is_ended", a_machine_that_never_speaks_is_ended),
         ("a_machine_that_ends_in_the_middle_has_died", a_machine_that_ends_in_the_middle_has_died),
@@ -38,6 +38,7 @@ pub(super) fn trials(run: Option<&Run>) -> Vec<Trial> {
         ("a_mark_tells_which_steps_had_returned", cut::a_mark_tells_which_steps_had_returned),
         ("what_was_promised_is_known_of_every_step", cut::what_was_promised_is_known_of_every_step),
         ("what_snapshots_promise_is_known_of_every_step", cut::what_snapshots_promise_is_known_of_every_step),
+        ("a_second_cut_takes_nothing_back", cut::a_second_cut_takes_nothing_back),
     ];
     let slow: [(&str, Boots); 3] = [
         ("a_hang_is_told_with_where_it_hangs", a_hang_is_told_with_where_it_hangs),

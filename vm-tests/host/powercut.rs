@@ -29,9 +29,8 @@ use super::emulator::Emulator;
 use super::session::{End, follow};
 use super::vm::{self, CONSOLE_LOG, Kernel};
 use crate::record::{Event, Orders, Verdict};
-use crate::story::promised::Promised;
 use crate::story::random::Random;
-use crate::story::{self, ARCHIVES, Manner, PROGRAM, STEPS};
+use crate::story::{self, ARCHIVES, Manner, PROGRAM};
 use log::Log;
 use points::Point;
 use proof::Bench;
@@ -69,6 +68,9 @@ struct Arguments {
     /// Break this part of the protocol, and fail unless that shows
     #[arg(long, value_name = "PART")]
     without: Option<Part>,
+    /// Let the power go a second time, while so many of the points are recovered from
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with_all = ["again", "without"])]
+    recoveries: usize,
     /// How many filesystems are looked at at a time
     #[arg(long, value_name = "N", default_value_t = 2)]
     jobs: usize,
@@ -90,8 +92,19 @@ enum Part {
     Recovery,
 }
 
+/// One guest's: what it did, and on what.
+struct Story<'a> {
+    filesystem: &'a str,
+    manner: Manner,
+    /// Where the filesystem that it began with (`made`), the log, and what is found are kept.
+    folder: PathBuf,
+    archives: &'a Path,
+}
+
 /// How long a guest may take.
 const LIMIT: Duration = Duration::from_secs(240);
+/// What a guest was told, in its initramfs and in its folder.
+const STORY: &str = "story";
 /// How many faults are told; the run's folder has all.
 const TOLD: usize = 5;
 /// How much of a fault is told, in characters.
@@ -129,10 +142,9 @@ impl Arguments {
         let work = || -> io::Result<bool> {
             let mut good = true;
             while let Some(filesystem) = next() {
-                let tally = self.filesystem(&filesystem, guests.as_ref());
-                let tally = tally.map_err(|e| io::Error::other(format!("{filesystem}: {e}")))?;
-                say(&tally.summary(&filesystem));
-                good &= (tally.bad() == 0) == self.without.is_none();
+                let bad = self.filesystem(&filesystem, guests.as_ref());
+                let bad = bad.map_err(|e| io::Error::other(format!("{filesystem}: {e}")))?;
+                good &= (bad == 0) == self.without.is_none();
             }
             Ok(good)
         };
@@ -153,20 +165,23 @@ impl Arguments {
         Ok(Guests { kernel, program, emulator })
     }
 
-    /// Cuts the power of one filesystem.
-    fn filesystem(&self, filesystem: &str, guests: Option<&Guests>) -> io::Result<Tally> {
+    /// Cuts the power of one filesystem; returns how many points are bad.
+    fn filesystem(&self, filesystem: &str, guests: Option<&Guests>) -> io::Result<usize> {
         let folder = self.run.join(filesystem);
         fs::create_dir_all(&folder)?;
         let archives = folder.join("archives");
         story::images::write(filesystem, &archives)?;
-        if let Some(guests) = guests {
-            self.tell(guests, filesystem, &archives, &folder)?;
-        }
-        let log = Log::read(&folder.join("log"))?;
-        let told = log.acknowledged(log.entries.len());
-        if told != STEPS.len() {
-            return Err(io::Error::other(format!("the log has marks of {told} steps of {}", STEPS.len())));
-        }
+        let story = match guests {
+            Some(guests) => {
+                let manner =
+                    Manner { sync: self.without != Some(Part::Sync), seed: self.seed, recovers: None };
+                let story = Story { filesystem, manner, folder, archives: &archives };
+                disk::make(filesystem, &story.made())?;
+                self.tell(guests, &story)?;
+                story
+            }
+            None => Story { filesystem, manner: manner_of(&folder)?, folder, archives: &archives },
+        };
         let memory = self.run.join("memory").join(filesystem);
         fs::create_dir_all(&memory)?;
         let program = self.ovlctl.clone().map_or_else(std::env::current_exe, Ok)?;
@@ -178,13 +193,48 @@ impl Arguments {
             folder: memory,
             same_boot: self.without == Some(Part::Recovery),
         };
-        self.look(&log, &folder, &bench)
+        let (tally, thrown) = self.look(&story, &bench, self.points)?;
+        say(&tally.summary(filesystem));
+        let mut bad = tally.bad();
+        let Some(guests) = guests.filter(|_| self.recoveries > 0) else { return Ok(bad) };
+        if thrown.len() < self.recoveries {
+            return Err(io::Error::other(format!(
+                "something was thrown away at {} points only",
+                thrown.len()
+            )));
+        }
+        for point in points::sample(thrown, self.recoveries, &mut Random::new(self.seed)) {
+            let second = self.recover(guests, &story, point, &bench)?;
+            let tally = self.look(&second, &bench, self.points.div_ceil(self.recoveries))?.0;
+            say(&tally.summary(&format!("{filesystem}, recovering from {point}")));
+            bad += tally.bad();
+        }
+        Ok(bad)
     }
 
-    /// Looks at points of a log.
-    fn look(&self, log: &Log, folder: &Path, bench: &Bench<'_>) -> io::Result<Tally> {
+    /// Has a guest recover from a point of a story.
+    fn recover<'a>(
+        &self,
+        guests: &Guests,
+        first: &Story<'a>,
+        point: Point,
+        bench: &Bench<'_>,
+    ) -> io::Result<Story<'a>> {
+        let folder = self.run.join("recovery").join(point.to_string()).join(first.filesystem);
+        fs::create_dir_all(&folder)?;
+        let log = first.log()?;
+        let manner = Manner { recovers: Some(log.acknowledged(point.taken)), ..first.manner };
+        let second = Story { folder, manner, ..*first };
+        Replay::new(&log, &first.made(), &bench.folder)?.make(point, &second.made())?;
+        self.tell(guests, &second)?;
+        Ok(second)
+    }
+
+    /// Looks at points of a story; returns those too at which something was thrown away.
+    fn look(&self, story: &Story<'_>, bench: &Bench<'_>, count: usize) -> io::Result<(Tally, Vec<Point>)> {
+        let log = story.log()?;
         let (points, report) = if self.at.is_empty() {
-            (points::choose(log, self.points, self.seed), "points.jsonl")
+            (points::choose(&log, count, self.seed), "points.jsonl")
         } else {
             let mut points: Vec<_> = self.at.iter().map(|point| (*point, "again")).collect();
             points.sort_unstable();
@@ -193,15 +243,15 @@ impl Arguments {
         if points.is_empty() {
             return Err(io::Error::other("no point was looked at"));
         }
-        let mut tally = Tally::new(log, self.seed);
-        let mut replay = Replay::new(log, &folder.join("made"), &bench.folder)?;
-        let mut found = fs::File::create(folder.join(report))?;
+        let (mut tally, mut thrown) = (Tally::new(&log, self.seed), Vec::new());
+        let mut replay = Replay::new(&log, &story.made(), &bench.folder)?;
+        let mut found = fs::File::create(story.folder.join(report))?;
         for (point, kind) in points {
             let image = bench.folder.join("point");
             replay.make(point, &image)?;
             let acknowledged = log.acknowledged(point.taken);
             let mut random = Random::new(self.seed ^ point.taken as u64);
-            let seen = bench.examine(&image, &Promised::after(acknowledged), random.next())?;
+            let seen = bench.examine(&image, &story.manner.promised(acknowledged), random.next())?;
             let line = json!({
                 "point": point.to_string(), "kind": kind, "acknowledged": acknowledged,
                 "faults": seen.faults, "said": seen.said,
@@ -211,18 +261,23 @@ impl Arguments {
                 let first: String = seen.faults[0].chars().take(LINE).collect();
                 say(&format!("{} {point}, after step {acknowledged}: {first}", bench.filesystem));
             }
+            if seen.has_recovered() {
+                thrown.push(point);
+            }
             tally.add(kind, &seen);
         }
-        Ok(tally)
+        Ok((tally, thrown))
     }
 
-    /// Has a guest tell the story; leaves in `folder` the filesystem that it began with, and the log.
-    fn tell(&self, guests: &Guests, filesystem: &str, archives: &Path, folder: &Path) -> io::Result<()> {
+    /// Has a guest tell the story; leaves the log in its folder.
+    fn tell(&self, guests: &Guests, story: &Story<'_>) -> io::Result<()> {
         let Guests { kernel, program, emulator } = guests;
+        let Story { filesystem, manner, folder, archives } = story;
         let (disk, log) = (folder.join("disk"), folder.join("log"));
-        disk::make(filesystem, &folder.join("made"), &disk)?;
-        let manner = Manner { sync: self.without != Some(Part::Sync), seed: self.seed };
-        let mut files = vec![("story".to_owned(), serde_json::to_vec(&manner)?)];
+        disk::partition(&story.made(), &disk)?;
+        let manner = serde_json::to_vec(manner)?;
+        fs::write(folder.join(STORY), &manner)?;
+        let mut files = vec![(STORY.to_owned(), manner)];
         for image in story::images::NAMES {
             let name = story::archive(Path::new(ARCHIVES), image);
             files.push((inside(&name), fs::read(story::archive(archives, image))?));
@@ -230,7 +285,8 @@ impl Arguments {
         if let Some(other) = &self.ovlctl {
             files.push((inside(Path::new(PROGRAM)), fs::read(other)?));
         }
-        let orders = Orders { facts: Vec::new(), filesystem: filesystem.to_owned(), limit: LIMIT.as_secs() };
+        let orders =
+            Orders { facts: Vec::new(), filesystem: (*filesystem).to_owned(), limit: LIMIT.as_secs() };
         let child = vm::start_logged(kernel, program, &orders, &files, (&disk, &log), emulator, folder)?;
         let mut failed = None;
         let mut steps = fs::File::create(folder.join("steps.jsonl"))?;
@@ -250,6 +306,27 @@ impl Arguments {
             (end, failed) => Err(io::Error::other(failed.unwrap_or_else(|| format!("the guest: {end:?}")))),
         }
     }
+}
+
+impl Story<'_> {
+    fn made(&self) -> PathBuf {
+        self.folder.join("made")
+    }
+
+    fn log(&self) -> io::Result<Log> {
+        let log = Log::read(&self.folder.join("log"))?;
+        let (told, steps) = (log.acknowledged(log.entries.len()), self.manner.steps().len());
+        if told == steps {
+            Ok(log)
+        } else {
+            Err(io::Error::other(format!("the log has marks of {told} steps of {steps}")))
+        }
+    }
+}
+
+/// What the guest was told whose log is in `folder`.
+fn manner_of(folder: &Path) -> io::Result<Manner> {
+    Ok(serde_json::from_slice(&fs::read(folder.join(STORY))?)?)
 }
 
 /// The name of a file in an initramfs.

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::STEPS;
 use super::Step::{
     self, Branch, Commit, Load, LoadNoSync, Mount, MountArchive, Prune, Remove, RemoveContainer,
     RemoveSnapshot, Reset, Snapshot, SnapshotNoSync, Tag, Umount, Write,
 };
+use super::{RECOVERY, STEPS};
 
 /// What each of these files may hold; `None` where it may be missing.
 pub(crate) type Files = BTreeMap<&'static str, Vec<Option<&'static str>>>;
@@ -57,6 +57,17 @@ impl Promised {
             promised.begin(*step);
         }
         promised
+    }
+
+    /// When a machine that is up again has taken so many of the steps that recover: nothing is undone by them.
+    pub(crate) fn recovered(mut self, acknowledged: usize) -> Self {
+        for step in &RECOVERY[..acknowledged] {
+            if let Load(image) = *step {
+                let names = BTreeSet::from([image]);
+                self.images.insert(image, Names { all_of: names.clone(), one_of: names });
+            }
+        }
+        self
     }
 
     /// What a step may have undone, returned or not.

@@ -21,9 +21,13 @@ pub(super) const MARKS: u64 = FIRST + SECTORS;
 /// How many there may be.
 const MOST_MARKS: u64 = 2048;
 
-/// Makes a filesystem, and a disk that has it on its first partition.
-pub(super) fn make(filesystem: &str, image: &Path, disk: &Path) -> io::Result<()> {
-    disk::make(image, SECTORS * SECTOR, filesystem)?;
+/// Makes a filesystem.
+pub(super) fn make(filesystem: &str, image: &Path) -> io::Result<()> {
+    disk::make(image, SECTORS * SECTOR, filesystem)
+}
+
+/// Makes a disk that has the filesystem in `image` on its first partition.
+pub(super) fn partition(image: &Path, disk: &Path) -> io::Result<()> {
     let whole = File::create(disk)?;
     whole.set_len((MARKS + MOST_MARKS) * SECTOR)?;
     whole.write_all_at(&table(), 0)?;

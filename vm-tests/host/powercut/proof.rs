@@ -55,6 +55,16 @@ pub(super) struct Seen {
     pub(super) said: Vec<String>,
 }
 
+/// How ovlctl says that it threw away what was not on the disk.
+const RECOVERED: &str = "was not yet on the disk when the machine went down";
+
+impl Seen {
+    /// Whether ovlctl threw something away.
+    pub(super) fn has_recovered(&self) -> bool {
+        self.said.iter().any(|line| line.contains(RECOVERED))
+    }
+}
+
 /// What an ovlctl said.
 struct Said {
     words: String,

@@ -47,7 +47,7 @@ impl Tally {
         self.snapshots += seen.snapshots;
         self.reloads += seen.reloads;
         self.trees += seen.trees;
-        self.recovered += usize::from(seen.said.iter().any(|line| line.contains(RECOVERED)));
+        self.recovered += usize::from(seen.has_recovered());
     }
 
     pub(super) fn bad(&self) -> usize {
@@ -75,6 +75,3 @@ impl Tally {
         )
     }
 }
-
-/// How ovlctl says that it threw away what was not on the disk.
-const RECOVERED: &str = "was not yet on the disk when the machine went down";

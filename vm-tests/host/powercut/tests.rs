@@ -8,7 +8,7 @@ use super::log::Log;
 use super::points::{Kept, Point, choose};
 use super::replay::Replay;
 use crate::story::promised::Promised;
-use crate::story::{SECTOR, STEPS};
+use crate::story::{Manner, SECTOR, STEPS};
 
 /// What the disk holds at each of these, a letter a sector, of a log that begins with `aa`, a flush, `bb` and a mark.
 pub(in crate::host) fn a_cut_keeps_what_was_flushed_and_some_of_the_rest() {
@@ -84,6 +84,18 @@ pub(in crate::host) fn what_snapshots_promise_is_known_of_every_step() {
     let [begun, done] = before("rm a@s2");
     assert!(!synced(&begun, "s2") && begun.gone.is_empty());
     assert!(done.gone.contains(&("a", "s2")));
+}
+
+pub(in crate::host) fn a_second_cut_takes_nothing_back() {
+    let story = |recovers| Manner { sync: true, seed: 1, recovers };
+    let first = story(None).promised(0);
+    assert!(first.images.is_empty());
+    let [begun, done] = [1, 2].map(|acknowledged| story(Some(0)).promised(acknowledged));
+    assert_eq!(begun, first);
+    assert_eq!(done.images.keys().collect::<Vec<_>>(), [&"app:1"]);
+    let late = story(Some(STEPS.len()));
+    assert_eq!(late.promised(0), Promised::after(STEPS.len()));
+    assert_eq!(late.promised(2), late.promised(0));
 }
 
 /// Entries: `aa`, flush, `bb` from the second sector on, mark 3, `f` that needs no flush, flush, discard of the fourth sector.
