@@ -197,19 +197,33 @@ impl Arguments {
         say(&tally.summary(filesystem));
         let mut bad = tally.bad();
         let Some(guests) = guests.filter(|_| self.recoveries > 0) else { return Ok(bad) };
-        if thrown.len() < self.recoveries {
-            return Err(io::Error::other(format!(
-                "something was thrown away at {} points only",
-                thrown.len()
-            )));
-        }
-        for point in points::sample(thrown, self.recoveries, &mut Random::new(self.seed)) {
+        for point in self.in_need(&story, thrown, &bench)? {
             let second = self.recover(guests, &story, point, &bench)?;
-            let tally = self.look(&second, &bench, self.points.div_ceil(self.recoveries))?.0;
+            let tally = self.look(&second, &bench, self.points / self.recoveries)?.0;
             say(&tally.summary(&format!("{filesystem}, recovering from {point}")));
             bad += tally.bad();
         }
         Ok(bad)
+    }
+
+    /// Chooses those of the points that would be bad if nothing were recovered.
+    fn in_need(&self, story: &Story<'_>, mut from: Vec<Point>, bench: &Bench<'_>) -> io::Result<Vec<Point>> {
+        let bench = Bench { same_boot: true, ..bench.clone() };
+        let (log, mut random, mut needy) = (story.log()?, Random::new(self.seed), Vec::new());
+        while needy.len() < self.recoveries && !from.is_empty() {
+            let at = random.below(from.len() as u64);
+            let point = from.swap_remove(usize::try_from(at).expect("it is below a usize"));
+            let image = bench.folder.join("point");
+            Replay::new(&log, &story.made(), &bench.folder)?.make(point, &image)?;
+            let promised = story.manner.promised(log.acknowledged(point.taken));
+            if !bench.examine(&image, &promised, random.next())?.faults.is_empty() {
+                needy.push(point);
+            }
+        }
+        if needy.is_empty() {
+            return Err(io::Error::other("no point had to be recovered from: it takes more of them"));
+        }
+        Ok(needy)
     }
 
     /// Has a guest recover from a point of a story.

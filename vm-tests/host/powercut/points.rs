@@ -60,7 +60,7 @@ pub(super) fn choose(log: &Log, count: usize, seed: u64) -> Vec<(Point, &'static
 }
 
 /// Leaves `count` of them, by chance, in their order.
-pub(super) fn sample<T: Ord>(mut from: Vec<T>, count: usize, random: &mut Random) -> Vec<T> {
+fn sample(mut from: Vec<usize>, count: usize, random: &mut Random) -> Vec<usize> {
     while from.len() > count {
         let at = random.below(from.len() as u64);
         from.swap_remove(usize::try_from(at).expect("it is below a usize"));

@@ -23,6 +23,7 @@ use crate::story::{self, STORE};
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Where points are looked at, and with what.
+#[derive(Clone)]
 pub(super) struct Bench<'a> {
     /// The ovlctl under test, or this program, which is one too.
     pub(super) program: &'a Path,
