@@ -48,7 +48,7 @@ use crate::archive::{Decoder, Lent};
 use crate::digest::Digest;
 use crate::limits::Limits;
 use crate::sys::dir::Dir;
-use crate::sys::{self, CallFailed};
+use crate::sys::{self, CallFailed, counted};
 
 use lower_links::LowerLinks;
 use meta::{Meta, Stamp};
@@ -95,18 +95,21 @@ impl LeftOut {
     /// Returns what a user should know of it, a sentence each.
     #[must_use]
     pub fn sentences(&self) -> Vec<String> {
-        let several =
-            |count: u64| if count == 1 { "1 attribute".to_owned() } else { format!("{count} attributes") };
         let mut sentences = Vec::new();
         if self.steering > 0 {
-            sentences.push(format!("{} of trusted.* or user.overlay.* left out", several(self.steering)));
+            sentences.push(format!(
+                "{} of trusted.* or user.overlay.* left out",
+                counted(self.steering, "attribute")
+            ));
         }
         if self.unheld > 0 {
             let first = self.named.first().map_or(String::new(), |first| {
                 format!(", first '{}' of '{}'", first.key.escape_ascii(), first.path.escape_ascii())
             });
-            sentences
-                .push(format!("{} that the filesystem cannot hold left out{first}", several(self.unheld)));
+            sentences.push(format!(
+                "{} that the filesystem cannot hold left out{first}",
+                counted(self.unheld, "attribute")
+            ));
         }
         sentences
     }

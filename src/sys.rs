@@ -159,6 +159,13 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     plain(&line)
 }
 
+/// Counts things in words: `1 layer`, `2 layers`.
+#[must_use]
+pub fn counted<N: Copy + fmt::Display + PartialEq + From<u8>>(count: N, thing: &str) -> String {
+    let s = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {thing}{s}")
+}
+
 /// Leaves out the number that Rust puts behind the C library's sentence.
 fn plain(text: &str) -> String {
     match text.split_once(" (os error ") {

@@ -22,6 +22,7 @@ use crate::store::check::{Finding, Remedy, Report};
 use crate::store::images::Image;
 use crate::store::{Change, Error, Store};
 use crate::sys::caps::TO_EXTRACT;
+use crate::sys::counted;
 use crate::sys::lock::Share;
 
 /// Check the store: records, names, links, stacks of layers
@@ -233,21 +234,20 @@ fn path(finding: &Finding) -> String {
 }
 
 fn summary(report: &Report, proved: Option<usize>) -> String {
-    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let proved = proved.map_or_else(String::new, |proved| format!(", {proved} proved"));
     let snapshots = if report.snapshots == 0 {
         String::new()
     } else {
-        format!(", {}", count(report.snapshots, "snapshot"))
+        format!(", {}", counted(report.snapshots, "snapshot"))
     };
     format!(
         "{}{proved}, {}, {}{snapshots}: {}",
-        count(report.layers, "layer"),
-        count(report.images, "image"),
-        count(report.containers, "container"),
+        counted(report.layers, "layer"),
+        counted(report.images, "image"),
+        counted(report.containers, "container"),
         match report.findings.len() {
             0 => "all is well".to_owned(),
-            n => count(n, "problem"),
+            n => counted(n, "problem"),
         }
     )
 }

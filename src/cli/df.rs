@@ -17,6 +17,7 @@ use crate::store::usage::{
     ContainerUsage, Count, ImageUsage, LayerUsage, Other, SnapshotUsage, Total, Usage,
 };
 use crate::sys::caps::TO_READ;
+use crate::sys::counted;
 
 /// Show what takes how much room
 ///
@@ -257,11 +258,10 @@ impl Row {
     }
 
     fn total(Usage { images, layers, containers, total, .. }: &Usage) -> Self {
-        let count = |of: usize, what| format!("{of} {what}{}", if of == 1 { "" } else { "s" });
         let counts = [
-            count(images.len(), "image"),
-            count(layers.len(), "layer"),
-            count(containers.len(), "container"),
+            counted(images.len(), "image"),
+            counted(layers.len(), "layer"),
+            counted(containers.len(), "container"),
         ];
         Self {
             kind: "total",

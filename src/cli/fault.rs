@@ -14,8 +14,8 @@ use super::look::{self, Ink};
 use super::place::LookFault;
 use super::{config, loader, print};
 use crate::sys::caps::Need;
-use crate::sys::chain;
 use crate::sys::interrupt::Ending;
+use crate::sys::{chain, counted};
 use crate::{archive, mount, store};
 
 use exit::{Exit, of_archive, of_config, of_layer, of_store};
@@ -226,8 +226,7 @@ impl Cause {
             Self::NoPlace(root) => format!("nothing in {root} is called so"),
             Self::Look(fault) => chain(fault),
             Self::NotLoaded(_) => "its image is not in the store yet".to_owned(),
-            Self::Unsound(1) => "1 problem, listed above".to_owned(),
-            Self::Unsound(count) => format!("{count} problems, listed above"),
+            Self::Unsound(count) => format!("{}, listed above", counted(*count, "problem")),
             Self::Ended(code) => format!("exit code {code}"),
             Self::Interrupted(_) => "interrupted".to_owned(),
             Self::Output(error) => chain(error),

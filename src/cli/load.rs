@@ -23,6 +23,7 @@ use crate::store::load::Loaded;
 use crate::store::{Change, Store};
 use crate::sys::caps::TO_EXTRACT;
 use crate::sys::confine::{self, Confined, Reach};
+use crate::sys::counted;
 use crate::sys::lock::Share;
 use crate::{archive, store};
 
@@ -180,8 +181,7 @@ struct One {
 
 /// Sums up a load: `5 layers, 2 new, 343.0 MiB in 0.4 s`.
 pub(super) fn totals(layers: usize, new: usize, size: u64, time: Duration) -> String {
-    let s = if layers == 1 { "" } else { "s" };
-    format!("{layers} layer{s}, {new} new, {} in {}", print::size(size), watch::took(time))
+    format!("{}, {new} new, {} in {}", counted(layers, "layer"), print::size(size), watch::took(time))
 }
 
 /// Leaves this process nothing that reading these archives into the store does not need.

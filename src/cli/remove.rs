@@ -17,6 +17,7 @@ use crate::store::prune::Removed;
 use crate::store::record::{self, ContainerRecord, LayerRecord, SnapshotRecord};
 use crate::store::{Error, Store};
 use crate::sys::caps::TO_REMOVE;
+use crate::sys::counted;
 use crate::sys::lock::Share;
 
 /// Give an image another name
@@ -173,8 +174,7 @@ impl Rm {
 /// Says how much goes with these layers.
 pub(super) fn freed(layers: &[LayerRecord]) -> String {
     let size = record::total(layers.iter().map(|layer| layer.size));
-    let s = if layers.len() == 1 { "" } else { "s" };
-    format!("{} layer{s}, {}", layers.len(), print::size(size))
+    format!("{}, {}", counted(layers.len(), "layer"), print::size(size))
 }
 
 /// Removes a snapshot, as far as nothing stands on it.

@@ -22,6 +22,7 @@ use crate::store::images::Image;
 use crate::store::save::Saving;
 use crate::store::{Change, Store};
 use crate::sys::caps::TO_READ;
+use crate::sys::counted;
 use crate::sys::lock::Share;
 
 /// Write images to an archive
@@ -117,8 +118,8 @@ impl Act for Save {
         if self.talk.is_shown() {
             let layers = layers(&store, &images);
             let (count, size) = (layers.len(), layers.iter().map(|(_, size, _)| size).sum());
-            let s = if count == 1 { "" } else { "s" };
-            self.talk.say(&format!("{count} layer{s}, {} in {}", print::size(size), took(since.elapsed())));
+            let count = counted(count, "layer");
+            self.talk.say(&format!("{count}, {} in {}", print::size(size), took(since.elapsed())));
         }
         Ok(())
     }

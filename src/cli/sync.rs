@@ -13,6 +13,7 @@ use crate::mount;
 use crate::store;
 use crate::sys::background;
 use crate::sys::caps::{self, TO_EXTRACT};
+use crate::sys::counted;
 
 /// What the process is called that goes on in the background.
 const NAME: &str = "ovlctl";
@@ -113,8 +114,8 @@ fn left_out(context: &Context) {
     // What cannot be read the verb tells of.
     let left_out = context.open_store().and_then(|store| store.left_out()).unwrap_or_default();
     if left_out > 0 {
-        let s = if left_out == 1 { " is" } else { "s are" };
-        fault::say(&format!("{left_out} image{s} left out: not yet on the disk when the machine went down"));
+        let (images, are) = (counted(left_out, "image"), if left_out == 1 { "is" } else { "are" });
+        fault::say(&format!("{images} {are} left out: not yet on the disk when the machine went down"));
     }
 }
 

@@ -25,7 +25,7 @@ use super::layers::names_in;
 use super::layout::{self, DIFF, LINK, LINKS, LOWER, WORK};
 use super::record::{LayerRecord, SnapshotRecord};
 use crate::digest::Digest;
-use crate::sys::chain;
+use crate::sys::{chain, counted};
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -304,9 +304,8 @@ impl Check<'_> {
 
     fn unsynced(&mut self) -> Result<(), Error> {
         let (images, layers) = self.store.unsynced()?;
-        let count = |n: usize, what| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
         if !images.is_empty() || !layers.is_empty() {
-            let (images, layers) = (count(images.len(), "image"), count(layers.len(), "layer"));
+            let (images, layers) = (counted(images.len(), "image"), counted(layers.len(), "layer"));
             self.report
                 .notes
                 .push(format!("{images} and {layers} are not synced: a power cut would lose them"));

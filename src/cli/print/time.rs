@@ -1,5 +1,7 @@
 //! How long ago something was.
 
+use crate::sys::counted;
+
 /// Says how long ago something was, in the words of `docker history` (units.HumanDuration).
 pub(super) fn age(seconds: i64) -> String {
     let hours = (seconds + 1800) / 3600;
@@ -16,7 +18,7 @@ pub(super) fn age(seconds: i64) -> String {
         _ if hours < 24 * 365 * 2 => (hours / 24 / 30, "month"),
         _ => (seconds / 3600 / 24 / 365, "year"),
     };
-    format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" })
+    format!("{} ago", counted(count, unit))
 }
 
 #[cfg(test)]
