@@ -60,7 +60,7 @@ pub(super) struct Config {
     root: Valued<PathBuf>,
     color: Valued<When>,
     bytes: Valued<bool>,
-    time: Valued<Option<Times>>,
+    time: Valued<Times>,
     settings: Settings,
 }
 
@@ -95,29 +95,21 @@ impl Config {
             Some(named) => lenient(&cli.verb, read(Path::new(named), &from))?,
             None => lenient(&cli.verb, read(Path::new(USUAL), &from))?,
         };
-        let root = match (&cli.root, &settings.root) {
-            (Some(root), _) => Valued(root.clone(), origin("root", "OVLCTL_ROOT", "--root")),
-            (None, Some(Set { value, line })) => Valued(value.clone(), in_file(path.as_deref(), *line)),
-            (None, None) => Valued(ROOT.into(), Origin::Default),
-        };
-        let unwanted = When::is_unwanted(std::env::var_os(NO_COLOR).as_deref());
-        let color = match (cli.looks.color, &settings.color) {
-            (Some(when), _) => Valued(when, Origin::Argument("--color")),
-            (None, _) if unwanted => Valued(When::Never, Origin::Environment(NO_COLOR)),
-            (None, Some(Set { value, line })) => Valued(*value, in_file(path.as_deref(), *line)),
-            (None, None) => Valued(When::Auto, Origin::Default),
-        };
-        let bytes = match (cli.looks.bytes, &settings.bytes) {
-            (true, _) => Valued(true, Origin::Argument("--bytes")),
-            (false, Some(Set { value, line })) => Valued(*value, in_file(path.as_deref(), *line)),
-            (false, None) => Valued(false, Origin::Default),
-        };
-        let time = match (cli.looks.time, &settings.time) {
-            (Some(typed), _) => Valued(Some(typed), Origin::Argument("--time")),
-            (None, Some(Set { value, line })) => Valued(Some(*value), in_file(path.as_deref(), *line)),
-            (None, None) => Valued(None, Origin::Default),
-        };
-        Ok(Self { path: Valued(path, from), root, color, bytes, time, settings })
+        let file = path.as_deref();
+        let root = cli.root.clone().map(|root| Valued(root, origin("root", "OVLCTL_ROOT", "--root")));
+        let unwanted = When::is_unwanted(std::env::var_os(NO_COLOR).as_deref())
+            .then_some(Valued(When::Never, Origin::Environment(NO_COLOR)));
+        let color = cli.looks.color.map(|when| Valued(when, Origin::Argument("--color"))).or(unwanted);
+        let bytes = cli.looks.bytes.then_some(Valued(true, Origin::Argument("--bytes")));
+        let time = cli.looks.time.map(|form| Valued(form, Origin::Argument("--time")));
+        Ok(Self {
+            root: Valued::over(root, settings.root.as_ref(), file, ROOT.into()),
+            color: Valued::over(color, settings.color.as_ref(), file, When::Auto),
+            bytes: Valued::over(bytes, settings.bytes.as_ref(), file, false),
+            time: Valued::over(time, settings.time.as_ref(), file, Times::default()),
+            path: Valued(path, from),
+            settings,
+        })
     }
 
     /// Returns the store.
@@ -132,7 +124,8 @@ impl Config {
 
     /// Returns how sizes and times are printed.
     pub(super) fn units(&self) -> Units {
-        Units { bytes: self.bytes.0, time: self.time.0 }
+        let Valued(time, from) = &self.time;
+        Units { bytes: self.bytes.0, time: (*from != Origin::Default).then_some(*time) }
     }
 
     /// Returns the limits that the file moves.
@@ -160,25 +153,33 @@ impl Config {
             self.moved().fold(Limits::DEFAULT, |limits, Moved(limit, most)| limits.with(limit, most));
         for limit in Limit::ALL {
             let set = self.settings.limits.iter().rfind(|set| set.value.0 == limit);
-            let from = set.map_or(Origin::Default, |set| self.line(set.line));
+            let from = self.from(set);
             let amount = limits.get(limit);
             let amount = if amount == u64::MAX { "none".to_owned() } else { limit.shown(amount) };
             rows.push(Row::new(file::limit_key(limit), json!(amount), &from));
         }
-        let from = self.settings.options.as_ref().map_or(Origin::Default, |set| self.line(set.line));
+        let from = self.from(self.settings.options.as_ref());
         rows.push(Row::new("mount.options".to_owned(), json!(self.options()), &from));
-        let from = self.settings.compress.as_ref().map_or(Origin::Default, |set| self.line(set.line));
+        let from = self.from(self.settings.compress.as_ref());
         let how = self.compress().unwrap_or(Compress::None).name();
         rows.push(Row::new("save.compress".to_owned(), json!(how), &from));
         rows.push(Row::new("output.color".to_owned(), json!(self.color().name()), &self.color.1));
         rows.push(Row::new("output.bytes".to_owned(), json!(self.bytes.0), &self.bytes.1));
-        let time = self.time.0.unwrap_or_default().name();
-        rows.push(Row::new("output.time".to_owned(), json!(time), &self.time.1));
+        rows.push(Row::new("output.time".to_owned(), json!(self.time.0.name()), &self.time.1));
         rows
     }
 
-    fn line(&self, line: usize) -> Origin {
-        in_file(self.path.0.as_deref(), line)
+    /// Returns where a value comes from that only a file sets.
+    fn from<T>(&self, set: Option<&Set<T>>) -> Origin {
+        set.map_or(Origin::Default, |set| in_file(self.path.0.as_deref(), set.line))
+    }
+}
+
+impl<T: Clone> Valued<T> {
+    /// Puts what was typed, or the environment says, over what the file sets, and that over the default.
+    fn over(said: Option<Self>, set: Option<&Set<T>>, file: Option<&Path>, default: T) -> Self {
+        let set = || set.map(|Set { value, line }| Self(value.clone(), in_file(file, *line)));
+        said.or_else(set).unwrap_or(Self(default, Origin::Default))
     }
 }
 
