@@ -2,6 +2,7 @@
 //!
 //! All of it is done from outside, where the root's own links lead nowhere but into it.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -110,17 +111,8 @@ fn hide(dir: &Dir, paths: &[&str]) -> Result<()> {
 }
 
 fn mount(filesystem: &str, place: &impl AsFd, flags: MountFlags, options: &str) -> Result<()> {
-    let at = through_proc(place);
-    let made = mount::mount(filesystem, &at, filesystem, flags, Some(c_string(options).as_c_str()));
-    let shown = || {
-        let names: Vec<String> = flags.iter_names().map(|(name, _)| format!("MS_{name}")).collect();
-        format!("mount({filesystem:?}, {at:?}, {filesystem:?}, {}, {options:?})", names.join("|"))
-    };
-    trace::call(made, shown).map_err(|e| CallFailed::new(format!("mount({filesystem:?})"), e))
-}
-
-fn c_string(text: &str) -> std::ffi::CString {
-    std::ffi::CString::new(text).expect("they are written above, without NUL")
+    let options = CString::new(options).expect("they are written above, without NUL");
+    super::mount::mount(filesystem, &through_proc(place), flags, &options)
 }
 
 /// Opens a directory, which is made where nothing is; `None` where something else is.
@@ -151,7 +143,7 @@ pub fn bind(source: &Path, place: &Found, read_only: bool) -> Result<()> {
     trace::call(mount::move_mount(&tree, "", place, "", flags), shown)
         .map_err(|e| failed("move_mount", e))?;
     let had = fstatvfs(&tree).map_err(|e| failed("fstatvfs", e))?.f_flag;
-    let mut flags = MountFlags::BIND | MountFlags::NODEV;
+    let mut flags = MountFlags::NODEV;
     for (had_it, flag) in [
         (read_only || had.contains(StatVfsMountFlags::RDONLY), MountFlags::RDONLY),
         (had.contains(StatVfsMountFlags::NOSUID), MountFlags::NOSUID),
@@ -159,11 +151,5 @@ pub fn bind(source: &Path, place: &Found, read_only: bool) -> Result<()> {
     ] {
         flags.set(flag, had_it);
     }
-    // With MS_BIND, flags of this one mount; those of access times stay as they are where none is given (mount(2)).
-    let shown = || {
-        let names: Vec<String> = flags.iter_names().map(|(name, _)| format!("MS_{name}")).collect();
-        format!("mount(NULL, {:?}, NULL, MS_REMOUNT|{}, NULL)", through_proc(&tree), names.join("|"))
-    };
-    trace::call(mount::mount_remount(through_proc(&tree), flags, ""), shown)
-        .map_err(|e| failed("mount(MS_REMOUNT|MS_BIND)", e))
+    super::mount::remount(&through_proc(&tree), flags).map_err(|e| failed("mount(MS_REMOUNT|MS_BIND)", e))
 }

@@ -2,15 +2,16 @@
 //!
 //! The calls that make up one mount are values (`script.rs`), so that what is printed is what is done.
 
+use std::ffi::CStr;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, AtFlags, Mode, OFlags, StatVfsMountFlags, StatxFlags};
 use rustix::io::Errno;
-use rustix::mount::{self, FsOpenFlags, FsPickFlags, UnmountFlags};
+use rustix::mount::{self, FsOpenFlags, FsPickFlags, MountFlags, UnmountFlags};
 
-use super::script::quoted;
+use super::script::{REMOUNT, mount_flags, quoted};
 use super::{CallFailed, through_proc, trace};
 
 /// Flags of one mount: `ro`, `nodev`, `nosuid`…
@@ -199,17 +200,34 @@ pub fn set_read_only(root: impl AsFd, read_only: bool) -> Result<()> {
         .map_err(failed("fsconfig(FSCONFIG_CMD_RECONFIGURE)"))
 }
 
+/// Mounts a new filesystem; `options` as it takes them.
+pub(super) fn mount(filesystem: &str, at: &Path, flags: MountFlags, options: &CStr) -> Result<()> {
+    let made = mount::mount(filesystem, at, filesystem, flags, Some(options));
+    let shown = || {
+        let (flags, options) = (mount_flags(flags), quoted(options.to_bytes()));
+        format!("mount({filesystem:?}, {at:?}, {filesystem:?}, {flags}, {options})")
+    };
+    trace::call(made, shown).map_err(|e| CallFailed::new(format!("mount({filesystem:?})"), e))
+}
+
+/// Gives the one mount at `at` these flags; those of access times stay as they are where none is among them (mount(2)).
+pub(super) fn remount(at: &Path, flags: MountFlags) -> std::result::Result<(), Errno> {
+    let flags = flags | MountFlags::BIND;
+    let shown = || format!("mount(NULL, {at:?}, NULL, {}, \"\")", mount_flags(flags | REMOUNT));
+    trace::call(mount::mount_remount(at, flags, ""), shown)
+}
+
 /// Takes away the top-most mount at `target`; `lazily`: at once for new users, for real when the last one has gone.
 /// A symbolic link at `target` is not followed.
 pub fn unmount(target: &Path, lazily: bool) -> Result<()> {
-    let lazy = if lazily { UnmountFlags::DETACH } else { UnmountFlags::empty() };
-    let shown = if lazily { "UMOUNT_NOFOLLOW|MNT_DETACH" } else { "UMOUNT_NOFOLLOW" };
-    let told = || {
-        let flags = if lazily { "MNT_DETACH|UMOUNT_NOFOLLOW" } else { "UMOUNT_NOFOLLOW" };
-        format!("umount2({}, {flags})", quoted(target.as_os_str().as_encoded_bytes()))
+    let (lazy, flags) = if lazily {
+        (UnmountFlags::DETACH, "MNT_DETACH|UMOUNT_NOFOLLOW")
+    } else {
+        (UnmountFlags::empty(), "UMOUNT_NOFOLLOW")
     };
-    trace::call(mount::unmount(target, lazy | UnmountFlags::NOFOLLOW), told)
-        .map_err(|e| CallFailed::new(format!("umount2({target:?}, {shown})"), e))
+    let shown = || format!("umount2({}, {flags})", quoted(target.as_os_str().as_encoded_bytes()));
+    trace::call(mount::unmount(target, lazy | UnmountFlags::NOFOLLOW), shown)
+        .map_err(|e| CallFailed::new(shown(), e))
 }
 
 /// Takes away, lazily, the mount that `fd` is the root of.
@@ -273,5 +291,18 @@ pub fn read_proc(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
         // ESRCH and EINVAL: the process has ended, or left its mount namespace.
         Err(e) if matches!(e.raw_os_error(), Some(3 | 22)) => Ok(None),
         Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unmounted_is_named_as_strace_does() {
+        for (lazily, flags) in [(false, "UMOUNT_NOFOLLOW"), (true, "MNT_DETACH|UMOUNT_NOFOLLOW")] {
+            let failed = unmount(Path::new("/not there/\u{e9}"), lazily).unwrap_err();
+            assert_eq!(failed.call, format!(r#"umount2("/not there/\303\251", {flags})"#));
+        }
     }
 }

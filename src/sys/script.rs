@@ -19,9 +19,9 @@ use super::dir::Dir;
 use super::mount::{Attributes, OPTION_PAGE, said};
 use super::trace::{self, Level};
 
-use spelling::{as_mount_flags, shown};
+use spelling::as_mount_flags;
 
-pub(super) use spelling::quoted;
+pub(super) use spelling::{REMOUNT, mount_flags, quoted};
 pub use text::{Slot, Slots, Text};
 
 type Result<T> = std::result::Result<T, CallFailed>;
@@ -226,11 +226,8 @@ impl Call {
                 format!("fsconfig({}, FSCONFIG_CMD_CREATE, NULL, NULL, 0)", number(context))
             }
             Self::FsMount { context, attributes, .. } => {
-                format!(
-                    "fsmount({}, FSMOUNT_CLOEXEC, {})",
-                    number(context),
-                    shown(*attributes, "MOUNT_ATTR_")
-                )
+                let attributes = spelling::attributes(*attributes);
+                format!("fsmount({}, FSMOUNT_CLOEXEC, {attributes})", number(context))
             }
             Self::MoveMount { tree, onto } => {
                 let flags = "MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH";
@@ -247,7 +244,8 @@ impl Call {
             Self::ChangeDir { path } => format!("chdir({})", quote(path)),
             Self::Mount { source, target, attributes, data } => {
                 let (source, target, data) = (quote(source), quote(target), quote(data));
-                format!("mount({source}, {target}, \"overlay\", {}, {data})", shown(*attributes, "MS_"))
+                let flags = mount_flags(as_mount_flags(*attributes));
+                format!("mount({source}, {target}, \"overlay\", {flags}, {data})")
             }
         }
     }

@@ -14,9 +14,8 @@ use rustix::io::Errno;
 use rustix::mount::{self, MountFlags, MoveMountFlags, OpenTreeFlags};
 
 use super::Reach;
-use crate::sys::mount::own_mount_namespace;
 use crate::sys::namespace::{self, PLACE};
-use crate::sys::{CallFailed, path as paths, trace};
+use crate::sys::{self, CallFailed, path as paths, trace};
 
 type Result<T> = std::result::Result<T, CallFailed>;
 
@@ -40,7 +39,7 @@ struct Kept {
 /// Where that fails, as on an initramfs, which cannot be left (pivot_root(2)), all is as it was.
 pub fn limit_world(reach: &Reach<'_>, also: &[&Path]) -> Result<()> {
     let cwd = env::current_dir().ok();
-    own_mount_namespace()?;
+    sys::mount::own_mount_namespace()?;
     let mut kept = Vec::new();
     for path in reach.writes {
         kept.extend(keep(path, true)?);
@@ -51,12 +50,7 @@ pub fn limit_world(reach: &Reach<'_>, also: &[&Path]) -> Result<()> {
     // A directory before what lies in it.
     kept.sort_by_key(|one| one.path.components().count());
     let root = Path::new(PLACE);
-    let made = mount::mount("tmpfs", root, "tmpfs", SAFE, Some(c"mode=0755,size=1m"));
-    let shown = || {
-        let flags = "MS_NOSUID|MS_NODEV|MS_NOEXEC";
-        format!("mount(\"tmpfs\", {root:?}, \"tmpfs\", {flags}, \"mode=0755,size=1m\")")
-    };
-    trace::call(made, shown).map_err(|e| CallFailed::new("mount(\"tmpfs\")", e))?;
+    sys::mount::mount("tmpfs", root, SAFE, c"mode=0755,size=1m")?;
     let mut there: Vec<&Path> = Vec::new();
     for one in &kept {
         let lies_within = there.iter().any(|other| one.path.starts_with(other));
@@ -117,12 +111,7 @@ fn make(place: &Path, is_dir: bool) -> io::Result<()> {
 }
 
 fn remount(place: &Path, more: MountFlags) -> Result<()> {
-    let shown = || {
-        let more = if more.contains(MountFlags::RDONLY) { "MS_RDONLY|" } else { "" };
-        let flags = format!("{more}MS_NOSUID|MS_NODEV|MS_NOEXEC|MS_REMOUNT|MS_BIND");
-        format!("mount(\"\", {place:?}, NULL, {flags}, \"\")")
-    };
-    trace::call(mount::mount_remount(place, MountFlags::BIND | SAFE | more, ""), shown)
+    sys::mount::remount(place, SAFE | more)
         .map_err(|e| CallFailed::new(format!("mount({place:?}, MS_REMOUNT|MS_BIND)"), e))
 }
 

@@ -18,16 +18,32 @@ const FLAGS: &[(Attributes, MountFlags, &str)] = &[
     (Attributes::MOUNT_ATTR_NOSYMFOLLOW, MountFlags::NOSYMFOLLOW, "NOSYMFOLLOW"),
 ];
 
+/// MS_REMOUNT.
+pub(in crate::sys) const REMOUNT: MountFlags = MountFlags::from_bits_retain(32);
+
 /// Returns what mount(2) calls these flags.
 pub(super) fn as_mount_flags(attributes: Attributes) -> MountFlags {
     let set = FLAGS.iter().filter(|(attribute, ..)| attributes.contains(*attribute));
     set.fold(MountFlags::empty(), |flags, (_, flag, _)| flags | *flag)
 }
 
-/// Names flags as strace does: `MS_RDONLY|MS_NODEV`.
-pub(super) fn shown(attributes: Attributes, prefix: &str) -> String {
+/// Names the flags of fsmount(2) as strace does: `MOUNT_ATTR_RDONLY|MOUNT_ATTR_NODEV`.
+pub(super) fn attributes(attributes: Attributes) -> String {
     let set = FLAGS.iter().filter(|(attribute, ..)| attributes.contains(*attribute));
-    let names: Vec<String> = set.map(|(.., name)| format!("{prefix}{name}")).collect();
+    joined(set.map(|(.., name)| format!("MOUNT_ATTR_{name}")))
+}
+
+/// Names the flags of mount(2) as strace does, by their bits: `MS_RDONLY|MS_NODEV`.
+pub(in crate::sys) fn mount_flags(flags: MountFlags) -> String {
+    let mut named: Vec<(&str, MountFlags)> = flags.iter_names().collect();
+    // rustix has it, and keeps it to itself.
+    named.extend(flags.contains(REMOUNT).then_some(("REMOUNT", REMOUNT)));
+    named.sort_unstable_by_key(|(_, flag)| flag.bits());
+    joined(named.iter().map(|(name, _)| format!("MS_{name}")))
+}
+
+fn joined(names: impl Iterator<Item = String>) -> String {
+    let names: Vec<String> = names.collect();
     if names.is_empty() { "0".to_owned() } else { names.join("|") }
 }
 
@@ -58,9 +74,24 @@ mod tests {
     #[test]
     fn flags_have_their_names_in_both_calls() {
         let flags = Attributes::MOUNT_ATTR_RDONLY | Attributes::MOUNT_ATTR_NODEV;
-        assert_eq!(shown(flags, "MS_"), "MS_RDONLY|MS_NODEV");
-        assert_eq!(shown(flags, "MOUNT_ATTR_"), "MOUNT_ATTR_RDONLY|MOUNT_ATTR_NODEV");
-        assert_eq!(shown(Attributes::empty(), "MS_"), "0");
+        assert_eq!(attributes(flags), "MOUNT_ATTR_RDONLY|MOUNT_ATTR_NODEV");
+        assert_eq!(attributes(Attributes::empty()), "0");
         assert_eq!(as_mount_flags(flags), MountFlags::RDONLY | MountFlags::NODEV);
+    }
+
+    #[test]
+    fn flags_stand_in_the_order_of_their_bits() {
+        let safe = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
+        for (flags, shown) in [
+            (safe, "MS_NOSUID|MS_NODEV|MS_NOEXEC"),
+            (
+                MountFlags::BIND | REMOUNT | safe | MountFlags::RDONLY,
+                "MS_RDONLY|MS_NOSUID|MS_NODEV|MS_NOEXEC|MS_REMOUNT|MS_BIND",
+            ),
+            (MountFlags::BIND, "MS_BIND"),
+            (MountFlags::empty(), "0"),
+        ] {
+            assert_eq!(mount_flags(flags), shown);
+        }
     }
 }
