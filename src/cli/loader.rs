@@ -185,8 +185,6 @@ impl Watcher for Telling {
             }
         }
     }
-
-    fn clear(&mut self) {}
 }
 
 impl Found {

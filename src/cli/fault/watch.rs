@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use super::{Cause, say};
 use crate::cli::{look, print};
 use crate::progress::{Piece, Progress, What};
+use crate::sys::counted;
 use crate::sys::interrupt::{Ending, Signals};
 use bars::Bars;
 
@@ -47,19 +48,21 @@ impl Showing {
 
     /// Whether anything is shown.
     pub(in crate::cli) fn is_wanted(self, quiet: bool) -> bool {
-        self.watcher(quiet).is_some()
+        !quiet
+            && match self.progress {
+                How::Auto => super::is_terminal(),
+                How::Plain => true,
+                How::None => false,
+            }
     }
 
     fn watcher(self, quiet: bool) -> Option<Box<dyn Watcher>> {
-        match self.progress {
-            // What is said meanwhile would stand between bars.
-            How::Auto if !quiet && super::is_terminal() && look::is_verbose() => {
-                Some(Box::new(Lines::default()))
-            }
-            How::Auto if !quiet && super::is_terminal() => Some(Box::new(Bars::new())),
-            How::Plain if !quiet => Some(Box::new(Lines::default())),
-            How::Auto | How::Plain | How::None => None,
+        if !self.is_wanted(quiet) {
+            return None;
         }
+        // What is said meanwhile would stand between bars.
+        let bars = self.progress == How::Auto && !look::is_verbose();
+        Some(if bars { Box::new(Bars::new()) } else { Box::new(Lines::default()) })
     }
 }
 
@@ -110,7 +113,7 @@ pub(in crate::cli) trait Watcher: Send {
     fn look(&mut self, progress: &Progress);
 
     /// Leaves nothing on the screen that was not there.
-    fn clear(&mut self);
+    fn clear(&mut self) {}
 }
 
 /// How often is looked.
@@ -197,8 +200,6 @@ struct Silent;
 
 impl Watcher for Silent {
     fn look(&mut self, _: &Progress) {}
-
-    fn clear(&mut self) {}
 }
 
 /// A line for each piece of work, as soon as it is done.
@@ -218,8 +219,6 @@ impl Watcher for Lines {
             }
         }
     }
-
-    fn clear(&mut self) {}
 }
 
 fn line(piece: &Piece) -> String {
@@ -229,11 +228,22 @@ fn line(piece: &Piece) -> String {
             let done = if piece.there { "there already" } else { &size };
             format!("layer {nr} of {of}: {}  {done}", id.short())
         }
-        What::Archive => format!("archive: {size}"),
-        What::NewLayer => format!("new layer: {size}"),
-        What::Tree => format!("tree: {size}"),
-        What::Filesystem => format!("filesystem: {size}"),
-        What::Names => format!("deleted: {} files", piece.done()),
+        What::Names => format!("deleted: {}", counted(piece.done(), "file")),
+        What::Archive | What::NewLayer | What::Tree | What::Filesystem => {
+            format!("{}: {size}", name(piece.what))
+        }
+    }
+}
+
+/// Returns what a piece of work is called, while it is done.
+fn name(what: What) -> &'static str {
+    match what {
+        What::Layer { .. } => "layer",
+        What::Archive => "archive",
+        What::NewLayer => "new layer",
+        What::Tree => "tree",
+        What::Filesystem => "filesystem",
+        What::Names => "deleting",
     }
 }
 

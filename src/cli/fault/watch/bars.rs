@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use self::frames::Frames;
-use super::{PAUSE, Watcher};
+use super::{PAUSE, Watcher, name};
 use crate::cli::print;
 use crate::progress::{Piece, Progress, What};
 use crate::sys::terminal::{self, Size};
@@ -132,15 +132,12 @@ fn size() -> Size {
 }
 
 fn prefix(what: What) -> String {
-    let name = match what {
-        What::Layer { nr, id, .. } => return format!("{nr:>3} {}", id.short()),
-        What::Archive => "archive",
-        What::NewLayer => "new layer",
-        What::Tree => "tree",
-        What::Filesystem => "filesystem",
-        What::Names => "deleting",
-    };
-    format!("{name:>16}")
+    match what {
+        What::Layer { nr, id, .. } => format!("{nr:>3} {}", id.short()),
+        What::Archive | What::NewLayer | What::Tree | What::Filesystem | What::Names => {
+            format!("{:>16}", name(what))
+        }
+    }
 }
 
 /// Where a line has less columns there is no room for sizes.
