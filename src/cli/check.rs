@@ -117,9 +117,7 @@ impl Check {
     ) -> Result<(), Cause> {
         if self.showing.is_wanted(self.listing.quiet) {
             let layers: BTreeSet<&Digest> = stacks.iter().flatten().collect();
-            // What is wrong with a recipe is told when its turn comes.
-            let size = |layer: &Digest| store.tar_size(layer).ok().and_then(Result::ok).unwrap_or(0);
-            let layers = layers.into_iter().map(|layer| (*layer, size(layer), false));
+            let layers = layers.into_iter().map(|layer| (*layer, store.tar_size(layer), false));
             progress.layers(&layers.collect::<Vec<_>>());
         }
         for stack in stacks.iter().take_while(|_| !progress.is_cancelled()) {

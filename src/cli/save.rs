@@ -184,7 +184,5 @@ impl Save {
 fn layers(store: &Store, images: &[Image]) -> Vec<(Digest, u64, bool)> {
     let mut seen = HashSet::new();
     let all = images.iter().flat_map(|image| &image.record.layers).filter(|layer| seen.insert(layer.diff_id));
-    // What is wrong with a recipe is told when its turn comes.
-    let size = |layer: &Digest| store.tar_size(layer).ok().and_then(Result::ok).unwrap_or(0);
-    all.map(|layer| (layer.diff_id, size(&layer.chain_id), false)).collect()
+    all.map(|layer| (layer.diff_id, store.tar_size(&layer.chain_id), false)).collect()
 }
