@@ -26,7 +26,7 @@ use crate::store::Store;
 use crate::sys::CallFailed;
 use crate::sys::caps::{TO_EXTRACT, TO_LOOK};
 use crate::sys::dir::in_root::{Found, Last};
-use crate::sys::dir::{self, Dir, FileType, Stat};
+use crate::sys::dir::{self, Dir, Stat};
 use crate::sys::filesystem::read_size;
 
 /// Write the tree of an image or a container, as it would be mounted
@@ -186,7 +186,7 @@ impl Export {
         let target = folder::Target::begin(self.file()?)?;
         let unheld = subject.open(store, true, |opened| {
             let root = place::existing(opened.root(), b"/", Last::Kept)?;
-            let counter = self.begin(&root, progress, contents)?;
+            let counter = self.begin(&root, progress, dir::contents)?;
             let unheld = target.fill(&root, &counter)?;
             counter.end();
             Ok(unheld)
@@ -203,12 +203,6 @@ impl Export {
     fn file(&self) -> Result<&Path, Cause> {
         self.output.as_deref().filter(|path| path.as_os_str() != "-").ok_or_else(no_stream)
     }
-}
-
-/// Returns how many bytes of contents an inode has.
-fn contents(stat: &Stat) -> u64 {
-    let size = if dir::kind(stat) == FileType::RegularFile { stat.st_size } else { 0 };
-    u64::try_from(size).unwrap_or_default()
 }
 
 /// Sums up what the inodes of a tree are in bytes, each once.

@@ -19,7 +19,7 @@ pub(super) fn kind(stat: &Stat) -> &'static str {
 
 /// Returns how many bytes a file has; `None` of what is no file.
 pub(super) fn size(stat: &Stat) -> Option<u64> {
-    (dir::kind(stat) == FileType::RegularFile).then(|| u64::try_from(stat.st_size).unwrap_or_default())
+    (dir::kind(stat) == FileType::RegularFile).then(|| dir::contents(stat))
 }
 
 /// Returns kind and permissions as ls(1) shows them: `-rwsr-xr-x`.

@@ -67,7 +67,7 @@ impl<W: Write> Cpio<W> {
         let target = if kind == FileType::Symlink { found.link()? } else { Vec::new() };
         let size = match kind {
             // The contents stand with its first name; other archivers have them with the last, and readers take either.
-            FileType::RegularFile if is_new => u64::try_from(stat.st_size).unwrap_or_default(),
+            FileType::RegularFile if is_new => dir::contents(stat),
             FileType::Symlink => target.len() as u64,
             FileType::RegularFile
             | FileType::Directory

@@ -61,6 +61,7 @@ pub(super) fn new_layer(
     let latest = latest.map_or(LAST, |seconds| Time { seconds, nanos: 0 });
     Packer { latest, sharer: Some(sharer), ..Packer::new(out) }.changes(changes, view)?.finish()
 }
+
 /// Writes `found` and all below it as a tar, in which it is called `name`. What is mounted on a directory is left out.
 pub fn tree(found: &Found, name: &[u8], out: impl Write) -> Result<LeftOut, Error> {
     let mut packer = Packer::new(out);
@@ -74,8 +75,7 @@ pub fn tree(found: &Found, name: &[u8], out: impl Write) -> Result<LeftOut, Erro
 #[must_use]
 pub fn size(stat: &Stat) -> u64 {
     const BLOCK: u64 = 512;
-    let contents = if dir::kind(stat) == FileType::RegularFile { stat.st_size } else { 0 };
-    BLOCK + u64::try_from(contents).unwrap_or_default().next_multiple_of(BLOCK)
+    BLOCK + dir::contents(stat).next_multiple_of(BLOCK)
 }
 
 struct Packer<W> {
@@ -134,8 +134,7 @@ impl<W: Write> Packer<W> {
         }
         let (mut file, mut stored) = (None, 0);
         if kind == Kind::File {
-            let (own, size) =
-                (data.unwrap_or(at).open_file()?, u64::try_from(stat.st_size).unwrap_or_default());
+            let (own, size) = (data.unwrap_or(at).open_file()?, dir::contents(&stat));
             let sharer = self.sharer.as_mut();
             let shared = sharer.map_or(Ok(None), |sharer| sharer.offer(path, &own, size, &meta))?;
             let (contents, size) = shared.unwrap_or((own, size));

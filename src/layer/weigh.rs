@@ -168,10 +168,7 @@ impl Scales {
 /// Returns the size of a file, once.
 fn size(stat: &Stat, linked: &mut HashSet<u64>) -> u64 {
     let is_again = stat.st_nlink > 1 && !linked.insert(stat.st_ino);
-    if is_again || dir::kind(stat) != FileType::RegularFile {
-        return 0;
-    }
-    u64::try_from(stat.st_size).unwrap_or_default()
+    if is_again { 0 } else { dir::contents(stat) }
 }
 
 #[cfg(test)]

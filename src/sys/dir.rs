@@ -31,6 +31,13 @@ pub fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
+/// Returns how many bytes of contents the inode has that `stat` speaks of: none, unless it is a regular file.
+#[must_use]
+pub fn contents(stat: &Stat) -> u64 {
+    let size = if kind(stat) == FileType::RegularFile { stat.st_size } else { 0 };
+    u64::try_from(size).unwrap_or_default()
+}
+
 /// Whether `stat` is overlayfs' whiteout: a character device 0:0.
 #[must_use]
 pub fn is_whiteout(stat: &Stat) -> bool {
