@@ -83,12 +83,12 @@ impl Stage {
         let fresh = self.fresh();
         let written = fs::File::create(&fresh).and_then(|mut new| {
             new.write_all(bytes)?;
-            path::fsync(&new)
+            Ok(path::fsync(&new)?)
         });
         written.map_err(file(&fresh))?;
         path::rename(&fresh, path).map_err(file(path))?;
         let folder = path.parent().unwrap_or(path);
-        fs::File::open(folder).and_then(|folder| path::fsync(&folder)).map_err(file(folder))
+        fs::File::open(folder).and_then(|folder| Ok(path::fsync(&folder)?)).map_err(file(folder))
     }
 
     /// Deletes the stage with all in it, however much that is; what cannot be deleted stays.

@@ -1,7 +1,6 @@
 //! A file that is there when it is whole, and not before: until then it has no name, and vanishes with its process.
 
 use std::fs::File;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -9,6 +8,7 @@ use rustix::fs::{self, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::dir::{self, Dir, FileType};
+use super::path::fsync;
 use super::script::quoted;
 use super::{CallFailed, filesystem, through_proc, trace};
 use crate::digest::hex;
@@ -61,9 +61,8 @@ impl NewFile {
 
     /// Gives the file its name, in the stead of one that is there; if so, the disk has both before this returns.
     pub fn keep(mut self, sync: bool) -> Result<(), CallFailed> {
-        let of = |call, errno| CallFailed::on(call, &self.file, errno);
         if sync {
-            fsync(&self.file).map_err(|e| of("fsync", e))?;
+            fsync(&self.file).map_err(|e| CallFailed::on("fsync", &self.file, e))?;
         }
         match self.meanwhile.take() {
             Some(meanwhile) => self.replace(&meanwhile)?,
@@ -105,11 +104,6 @@ impl Drop for NewFile {
             let _ = self.folder.unlink(meanwhile);
         }
     }
-}
-
-fn fsync(fd: impl AsFd) -> Result<(), Errno> {
-    let fd = fd.as_fd();
-    trace::call(fs::fsync(fd), || format!("fsync({})", trace::fd(fd)))
 }
 
 /// Returns a name of what is to become `name` in the same directory.

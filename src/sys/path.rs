@@ -1,12 +1,13 @@
 //! What has a path is made, moved and removed, and brought to the disk.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use super::script::quoted;
-use super::trace;
+use super::{Errno, trace};
 
 /// Moves a file or a directory.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
@@ -49,8 +50,10 @@ pub fn link(file: &Path, new: &Path) -> io::Result<()> {
 }
 
 /// Waits until the disk has a file, or a directory's names.
-pub fn fsync(file: &File) -> io::Result<()> {
-    trace::call(file.sync_all(), || format!("fsync({})", trace::fd(file)))
+pub fn fsync(fd: impl AsFd) -> Result<(), Errno> {
+    let fd = fd.as_fd();
+    let made = rustix::io::retry_on_intr(|| rustix::fs::fsync(fd));
+    trace::call(made, || format!("fsync({})", trace::fd(fd)))
 }
 
 /// Shows a path as strace does.
