@@ -107,9 +107,8 @@ impl Act for Blame {
             let path = print::name(self.path.as_os_str().as_encoded_bytes());
             Fault::new("trace", format!("{path} in '{}'", self.name), cause)
         })?;
-        let whole: Vec<Column<WordRow>> = WORDS.iter().map(Column::whole).collect();
-        let columns = if self.no_trunc { &whole } else { WORDS };
-        print::rows(self.listing, columns, |row| row.shown.id.clone(), &rows)
+        let columns = Column::all(WORDS, self.no_trunc);
+        print::rows(self.listing, &columns, |row| row.shown.id.clone(), &rows)
     }
 }
 

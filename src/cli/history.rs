@@ -85,9 +85,8 @@ impl Act for History {
         if self.listing.quiet {
             rows.retain(|row| row.layer.is_some());
         }
-        let whole: Vec<Column<StepRow>> = STEPS.iter().map(Column::whole).collect();
-        let columns = if self.no_trunc { &whole } else { STEPS };
-        print::rows(self.listing, columns, |row| row.shown.id.clone(), &rows)
+        let columns = Column::all(STEPS, self.no_trunc);
+        print::rows(self.listing, &columns, |row| row.shown.id.clone(), &rows)
     }
 }
 

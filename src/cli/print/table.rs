@@ -25,13 +25,16 @@ pub(in crate::cli) enum Column<R> {
 const UNKNOWN: &str = "-";
 
 impl<R> Column<R> {
-    /// Returns the same column, never cut.
-    pub(in crate::cli) fn whole(&self) -> Self {
-        match *self {
-            Self::Text(heading, cell) | Self::Free(heading, cell) => Self::Text(heading, cell),
+    /// Returns the same columns, none of which is cut if `whole`.
+    pub(in crate::cli) fn all(columns: &[Self], whole: bool) -> Vec<Self> {
+        let one = |column: &Self| match *column {
+            Self::Free(heading, cell) if whole => Self::Text(heading, cell),
+            Self::Free(heading, cell) => Self::Free(heading, cell),
+            Self::Text(heading, cell) => Self::Text(heading, cell),
             Self::Size(heading, bytes) => Self::Size(heading, bytes),
             Self::Time(heading, time) => Self::Time(heading, time),
-        }
+        };
+        columns.iter().map(one).collect()
     }
 
     fn heading(&self) -> &'static str {
