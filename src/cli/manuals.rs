@@ -8,10 +8,9 @@ use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man;
 use roff::{Inline, Roff, bold, roman};
 
-use super::Cli;
-use super::Context;
 use super::act::{Act, Around};
 use super::fault::{Cause, EXIT_CODES, Fault};
+use super::{Cli, Context};
 use crate::limits::Limit;
 
 /// The page on the store's format.

@@ -13,9 +13,7 @@ use serde::Serialize;
 use super::fault::{Cause, Fault};
 use super::look::{self, Ink};
 use super::place::LookFault;
-
 use crate::layer::pack;
-
 use crate::sys::filesystem;
 
 pub(super) use table::{Column, amount, moment};

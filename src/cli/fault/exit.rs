@@ -74,6 +74,7 @@ pub(super) fn of_store(error: &store::Error) -> Exit {
     }
 }
 
+/// What the exit code says of an error of a layer.
 pub(super) fn of_layer(error: &layer::Error) -> Exit {
     match error {
         layer::Error::Refused { .. }

@@ -1,8 +1,8 @@
 //! What to do about an error of an archive's or the store's.
 
-use crate::cli::config;
 use std::io::ErrorKind;
 
+use crate::cli::config;
 use crate::limits::Exceeded;
 use crate::mount::container;
 use crate::store::record::Unreadable;

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::super::act::{Act, Around};
 use super::{Arguments, Source};
+use crate::cli::act::{Act, Around};
 use crate::cli::config::Config;
 use crate::cli::fault::{Cause, Fault};
 use crate::cli::loader::{self, Found, Job};
