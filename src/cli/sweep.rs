@@ -14,9 +14,6 @@ use crate::store::stage;
 use crate::sys::background;
 use crate::sys::caps::{self, TO_EXTRACT};
 
-/// What the process is called that goes on in the background.
-const NAME: &str = "ovlctl";
-
 /// Delete what was removed: other commands start this, in the background
 #[derive(Debug, Args)]
 pub(super) struct Sweep {}
@@ -27,7 +24,7 @@ impl Act for Sweep {
     }
 
     fn run(&self, context: &Context) -> Result<(), Fault> {
-        background::stand_back(NAME);
+        background::stand_back();
         caps::drop_all_but(TO_EXTRACT);
         let store = context.store()?;
         stage::sweep(store.layout()).map_err(|e| failed(context, e))
@@ -95,10 +92,10 @@ impl Sweeping {
 }
 
 /// Starts a process that deletes what there is to delete. Where that cannot be, the next command tries again.
-fn start(context: &Context, start: fn(&str, &[&OsStr]) -> io::Result<()>) -> bool {
+fn start(context: &Context, start: fn(&[&OsStr]) -> io::Result<()>) -> bool {
     let Ok(store) = context.open_store() else { return false };
     let sweep = ["--root".as_ref(), store.layout().root().as_os_str(), OsStr::new("sweep")];
-    stage::needs_sweep(store.layout()).unwrap_or(false) && start(NAME, &sweep).is_ok()
+    stage::needs_sweep(store.layout()).unwrap_or(false) && start(&sweep).is_ok()
 }
 
 fn now(context: &Context, talk: Talk) -> Result<(), Fault> {

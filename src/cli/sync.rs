@@ -15,9 +15,6 @@ use crate::sys::background;
 use crate::sys::caps::{self, TO_EXTRACT};
 use crate::sys::counted;
 
-/// What the process is called that goes on in the background.
-const NAME: &str = "ovlctl";
-
 /// Sync the store, and mark what is on the disk: `mount` starts this, in the background
 #[derive(Debug, Args)]
 pub(super) struct Sync {}
@@ -28,7 +25,7 @@ impl Act for Sync {
     }
 
     fn run(&self, context: &Context) -> Result<(), Fault> {
-        background::stand_back(NAME);
+        background::stand_back();
         caps::drop_all_but(TO_EXTRACT);
         let store = context.store()?;
         if store.is_all_synced().map_err(|e| failed(context, e))? { Ok(()) } else { now(context) }
@@ -60,7 +57,7 @@ impl Syncing {
         let Ok(store) = context.open_store() else { return };
         let sync = ["--root".as_ref(), store.layout().root().as_os_str(), OsStr::new("sync")];
         if !self.no_sync && !store.is_synced(image).unwrap_or(false) {
-            let _ = background::start_last(NAME, &sync);
+            let _ = background::start_last(&sync);
         }
     }
 }

@@ -9,9 +9,6 @@ use crate::store;
 use crate::sys::background;
 use crate::sys::mount::set_read_only;
 
-/// What the process is called.
-const NAME: &str = "ovlctl";
-
 /// Wait for the end of standard input; then make the overlay writable whose root is standard output
 #[derive(Debug, Args)]
 pub(super) struct Thaw {}
@@ -23,7 +20,7 @@ impl Act for Thaw {
 
     fn run(&self, _: &Context) -> Result<(), Fault> {
         // Where its end cannot be waited for there is nobody to wait for.
-        let _ = background::stand_watch(NAME);
+        let _ = background::stand_watch();
         set_read_only(std::io::stdout(), false)
             .map_err(|e| Fault::new("thaw", "the container", store::Error::Call(e)))
     }

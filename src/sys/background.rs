@@ -16,6 +16,9 @@ use super::interrupt;
 /// This program, whatever became of its file meanwhile.
 pub const OURSELVES: &str = "/proc/self/exe";
 
+/// What the processes are called that nobody hears.
+const NAME: &str = "ovlctl";
+
 /// By how much what goes on in the background makes way for others (nice(2)): it still gets on where nobody else works.
 const NICE: i32 = 10;
 
@@ -24,23 +27,23 @@ const NICE: i32 = 10;
 /// Ctrl-C and a terminal that closes do not end it: it has a process group of its own. It keeps no terminal, no pipe, no
 /// lock and no working directory of this process's in use. To be called last: closes all that is open here, but standard
 /// input, output and error.
-pub fn start_last(name: &str, arguments: &[&OsStr]) -> io::Result<()> {
+pub fn start_last(arguments: &[&OsStr]) -> io::Result<()> {
     close_others();
-    start(name, arguments)
+    start(arguments)
 }
 
 /// The same, while this process goes on with what it has open: the other one closes that by [`stand_back`], a moment later.
-pub fn start(name: &str, arguments: &[&OsStr]) -> io::Result<()> {
+pub fn start(arguments: &[&OsStr]) -> io::Result<()> {
     let mut command = Command::new(OURSELVES);
-    command.arg0(name).args(arguments).process_group(0).current_dir("/");
+    command.arg0(NAME).args(arguments).process_group(0).current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().map(|_| ())
 }
 
 /// Makes this process, which [`start`] has just started, one that stands in nobody's way.
-pub fn stand_back(name: &str) {
+pub fn stand_back() {
     close_others();
-    call_it(name);
+    call_it(NAME);
     // A command that attends to another has blocked what would end this one.
     super::signal::unblock_all();
     super::outlive_size_limit();
@@ -58,9 +61,9 @@ pub struct Watcher {
 
 /// Starts this program anew with `arguments`. Its standard output is `dir`, for whatever it is to be done to; Ctrl-C is not
 /// for it: it has a process group of its own.
-pub fn watch(name: &str, arguments: &[&OsStr], dir: impl AsFd) -> io::Result<Watcher> {
+pub fn watch(arguments: &[&OsStr], dir: impl AsFd) -> io::Result<Watcher> {
     let mut command = Command::new(OURSELVES);
-    command.arg0(name).args(arguments).process_group(0).current_dir("/");
+    command.arg0(NAME).args(arguments).process_group(0).current_dir("/");
     let dir = dir.as_fd().try_clone_to_owned()?;
     command.stdin(Stdio::piped()).stdout(Stdio::from(dir)).stderr(Stdio::null());
     let mut child = command.spawn()?;
@@ -84,9 +87,9 @@ impl Drop for Watcher {
 }
 
 /// Waits, in a process that [`watch`] has started, until that is to act; then its standard output is the directory.
-pub fn stand_watch(name: &str) -> io::Result<()> {
+pub fn stand_watch() -> io::Result<()> {
     close_others();
-    call_it(name);
+    call_it(NAME);
     // The pipe has no bytes: nothing is read but its end.
     io::copy(&mut io::stdin().lock(), &mut io::sink()).map(|_| ())
 }
