@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man;
-use roff::{Inline, Roff, bold, roman};
+use roff::{Roff, bold, roman};
 
 use super::act::{Act, Around};
 use super::fault::{Cause, EXIT_CODES, Fault};
@@ -164,6 +164,30 @@ fn see(page: &mut Roff, pages: &str) {
     page.text([roman(pages)]);
 }
 
+/// What may be set besides the store and limits, and what it means.
+const KEYS: [(&str, &str); 5] = [
+    (
+        "mount.options",
+        "Options of overlayfs or of the mount for what is mounted anew, as `ovlctl mount -o` takes them: a text, or a list \
+         of them. A container that is mounted again keeps those that it began with.",
+    ),
+    ("save.compress", "zstd, gzip or none: how `ovlctl save` compresses layers. By default none."),
+    (
+        "output.color",
+        "auto, always or never: when there are colours. By default auto: on a terminal that has them. Where NO_COLOR is set \
+         to anything there are none, unless --color is typed. Help reads no settings.",
+    ),
+    (
+        "output.bytes",
+        "true: sizes are printed in bytes. By default false: as people read them, 1 KiB being 1024 bytes.",
+    ),
+    (
+        "output.time",
+        "relative or rfc3339: how tables have times. By default relative; `ovlctl ls -l` has the minute, as ls(1), unless \
+         one is set. JSON has always the same.",
+    ),
+];
+
 /// The page on the file of settings.
 fn settings() -> Page {
     let mut page = Roff::new();
@@ -183,48 +207,18 @@ fn settings() -> Page {
          to them.",
     )]);
     page.control("SH", ["KEYS"]);
-    let mut key = |name: String, what: Vec<Inline>| {
+    let mut key = |name: String, what: &str| {
         page.control("TP", []);
         page.text([bold(name)]);
-        page.text(what);
+        page.text([roman(what)]);
     };
-    key("root".to_owned(), vec![roman("The store: an absolute path. By default /var/lib/ovlctl.")]);
+    key("root".to_owned(), "The store: an absolute path. By default /var/lib/ovlctl.");
     for limit in Limit::ALL {
         let usual = limit.shown(limit.default());
         let what = format!("The most that is taken: {}. By default {usual}.", limit.meaning());
-        key(format!("limits.{}", limit.name()), vec![roman(what)]);
+        key(format!("limits.{}", limit.name()), &what);
     }
-    key(
-        "mount.options".to_owned(),
-        vec![roman(
-            "Options of overlayfs or of the mount for what is mounted anew, as `ovlctl mount -o` takes them: a text, or a \
-             list of them. A container that is mounted again keeps those that it began with.",
-        )],
-    );
-    key(
-        "save.compress".to_owned(),
-        vec![roman("zstd, gzip or none: how `ovlctl save` compresses layers. By default none.")],
-    );
-    key(
-        "output.color".to_owned(),
-        vec![roman(
-            "auto, always or never: when there are colours. By default auto: on a terminal that has them. Where NO_COLOR is \
-             set to anything there are none, unless --color is typed. Help reads no settings.",
-        )],
-    );
-    key(
-        "output.bytes".to_owned(),
-        vec![roman(
-            "true: sizes are printed in bytes. By default false: as people read them, 1 KiB being 1024 bytes.",
-        )],
-    );
-    key(
-        "output.time".to_owned(),
-        vec![roman(
-            "relative or rfc3339: how tables have times. By default relative; `ovlctl ls -l` has the minute, as ls(1), unless \
-             one is set. JSON has always the same.",
-        )],
-    );
+    KEYS.iter().for_each(|(name, what)| key((*name).to_owned(), what));
     section(
         &mut page,
         "EXAMPLES",

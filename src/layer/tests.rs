@@ -156,11 +156,10 @@ fn tar(text: &str) -> Vec<u8> {
     tar
 }
 
-fn entry(tar: &mut Vec<u8>, line: &str) {
-    let (kind, rest) = line.split_once(' ').unwrap();
+/// What stands before a path: the header of an entry so far, and its records.
+fn facts<'a>(kind: &str, mut rest: &'a str) -> (tar::Header, Vec<u8>, &'a str) {
     let (mut mode, mut owner, mut time, mut records) =
         (if kind == "d" { 0o755 } else { 0o644 }, (0, 0), "0", Vec::new());
-    let mut rest = rest.trim_start();
     loop {
         let (token, after) = rest.split_once(' ').unwrap_or((rest, ""));
         if let Some(token) = token.strip_prefix('@') {
@@ -178,15 +177,20 @@ fn entry(tar: &mut Vec<u8>, line: &str) {
         }
         rest = after.trim_start();
     }
-    let (path, content) = rest.split_once(' ').unwrap_or((rest, ""));
-    let (path, content) = (bytes(path), bytes(content));
     let seconds = time.split('.').next().unwrap().parse::<i64>().unwrap().max(0);
-
     let mut header = tar::Header::new_gnu();
     header.set_mode(mode);
     header.set_uid(owner.0);
     header.set_gid(owner.1);
     header.set_mtime(seconds as u64);
+    (header, records, rest)
+}
+
+fn entry(tar: &mut Vec<u8>, line: &str) {
+    let (kind, rest) = line.split_once(' ').unwrap();
+    let (mut header, mut records, rest) = facts(kind, rest.trim_start());
+    let (path, content) = rest.split_once(' ').unwrap_or((rest, ""));
+    let (path, content) = (bytes(path), bytes(content));
     let mut data: &[u8] = &[];
     header.set_entry_type(match kind {
         "d" => tar::EntryType::Directory,

@@ -74,9 +74,7 @@ impl Attendant {
                             terminal::give_to(last);
                             given = Some(last);
                         }
-                        for group in [leader, last] {
-                            let _ = signal::send_group(group, Signal::SIGCONT);
-                        }
+                        wake([leader, last]);
                     }
                 }
                 // What the kernel sends to this group, it has sent to the command too, unless that is in another.
@@ -86,9 +84,7 @@ impl Attendant {
                     }
                     if signal == Signal::SIGHUP && self.foreground {
                         // The shell has gone, and nobody else would wake what it had stopped.
-                        for group in [leader, last] {
-                            let _ = signal::send_group(group, Signal::SIGCONT);
-                        }
+                        wake([leader, last]);
                     }
                 }
             }
@@ -124,5 +120,12 @@ impl Attendant {
             }
         }
         count > 0
+    }
+}
+
+/// Lets groups of processes go on that were stopped.
+fn wake(groups: [u32; 2]) {
+    for group in groups {
+        let _ = signal::send_group(group, Signal::SIGCONT);
     }
 }
