@@ -7,9 +7,9 @@ use clap::Args;
 use super::act::{Act, Around};
 use super::diff::container_views;
 use super::fault::watch::Talk;
-use super::fault::{self, Cause, Fault};
+use super::fault::{Cause, Fault};
 use super::sync::Syncing;
-use super::{Context, load, permit, print, waiting};
+use super::{Context, load, permit, place, print, waiting};
 use crate::archive::name;
 use crate::layer::changes::to_layer;
 use crate::layer::pack::LeftOut;
@@ -23,9 +23,6 @@ use crate::store::{self, Change};
 use crate::sys::background;
 use crate::sys::caps::TO_EXTRACT;
 use crate::sys::lock::Share;
-
-/// What the process is called that thaws a container.
-const PROCESS: &str = "ovlctl";
 
 /// Make an image of a container
 ///
@@ -151,9 +148,8 @@ impl Commit {
         if self.live {
             return Ok(None);
         }
-        let frozen = container::freeze(change.store(), container, |root| {
-            background::watch(PROCESS, &["thaw".as_ref()], root)
-        });
+        let frozen =
+            container::freeze(change.store(), container, |root| background::watch(&["thaw".as_ref()], root));
         Ok(frozen?)
     }
 }
@@ -169,9 +165,7 @@ pub(super) struct Made {
 impl Made {
     /// Prints its id, and says what it is.
     pub(super) fn tell(&self, talk: Talk, time: Duration) -> Result<(), Fault> {
-        for (path, why) in &self.left_out {
-            fault::warn(&format!("/{} left out: {why}", print::name(path)));
-        }
+        place::tell_left_out(&self.left_out);
         print::line(&self.image.id.to_string())?;
         let name = self.name.clone().unwrap_or_else(|| self.image.id.short());
         let totals = load::totals(self.image.layers.len(), self.new_layers, self.image.size(), time);

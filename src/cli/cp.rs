@@ -103,12 +103,7 @@ impl Cp {
                 return Err(Cause::Usage("copying between containers takes two steps".to_owned()));
             }
         }
-        if let Some((path, key)) = copy.unheld.first() {
-            let (path, key, count) = (print::name(path), print::name(key), copy.unheld.len());
-            fault::warn(&format!(
-                "{count} extended attributes that the filesystem cannot hold left out, first '{key}' of '{path}'"
-            ));
-        }
+        place::tell_unheld(&copy.unheld);
         Ok(())
     }
 
@@ -118,9 +113,7 @@ impl Cp {
         let name = place::trimmed(path);
         let name = name.rsplit(|&byte| byte == b'/').next().filter(|name| !name.is_empty());
         let left_out = print::tar(|out| pack::tree(&source, name.unwrap_or(b"."), out))?;
-        left_out
-            .iter()
-            .for_each(|(path, why)| fault::warn(&format!("/{} left out: {why}", print::name(path))));
+        place::tell_left_out(&left_out);
         Ok(())
     }
 

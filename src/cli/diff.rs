@@ -10,8 +10,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::act::{Act, Around};
-use super::fault::{self, Cause, Fault};
-use super::place::Subject;
+use super::fault::{Cause, Fault};
+use super::place::{self, Subject};
 use super::print::{self, Column};
 use super::{Context, inode, permit};
 use crate::layer::changes::{self, Aspect, Change, Kind};
@@ -107,7 +107,7 @@ impl Diff {
         }
         let changes = changes::to_layer(&new, &old).map_err(store::Error::from)?;
         let left_out = print::tar(|out| pack::layer(&changes, &new, out))?;
-        left_out.iter().for_each(|(path, why)| fault::warn(&format!("{} left out: {why}", shown(path))));
+        place::tell_left_out(&left_out);
         Ok(Ok(()))
     }
 

@@ -18,16 +18,15 @@ use super::output::{self, Output};
 use super::place::{self, LookFault, Subject};
 use super::sync::Syncing;
 use super::{Context, permit, print, waiting};
-use crate::layer::pack::LeftOut;
 use crate::layer::walk::walk;
 use crate::layer::{cpio, pack};
 use crate::progress::{Counter, Counting, Piece, Progress, What};
 use crate::store::Store;
-use crate::sys::CallFailed;
 use crate::sys::caps::{TO_EXTRACT, TO_LOOK};
 use crate::sys::dir::in_root::{Found, Last};
 use crate::sys::dir::{self, Dir, Stat};
 use crate::sys::filesystem::read_size;
+use crate::sys::{CallFailed, counted};
 
 /// Write the tree of an image or a container, as it would be mounted
 ///
@@ -160,7 +159,7 @@ impl Export {
             let counter = self.begin(&root, progress, pack::size)?;
             let out = Counting { inner: output.writer(), counter: Arc::clone(&counter) };
             if format == Format::Tar {
-                tell_left_out(&pack::tree(&root, b".", out).map_err(LookFault::from)?);
+                place::tell_left_out(&pack::tree(&root, b".", out).map_err(LookFault::from)?);
                 counter.end();
                 return Ok(());
             }
@@ -191,12 +190,7 @@ impl Export {
             counter.end();
             Ok(unheld)
         })?;
-        if let Some((path, key)) = unheld.first() {
-            let (path, key, count) = (print::name(path), print::name(key), unheld.len());
-            fault::warn(&format!(
-                "{count} extended attributes that the filesystem cannot hold left out, first '{key}' of '{path}'"
-            ));
-        }
+        place::tell_unheld(&unheld);
         target.keep(self.sync.is_wanted())
     }
 
@@ -229,17 +223,11 @@ fn id(subject: &Subject) -> String {
     }
 }
 
-fn tell_left_out(left_out: &LeftOut) {
-    left_out.iter().for_each(|(path, why)| fault::warn(&format!("/{} left out: {why}", print::name(path))));
-}
-
 fn tell_lost(lost: &cpio::Lost) {
     if let Some((path, key)) = &lost.first {
         let (path, key) = (print::name(path), print::name(key));
-        fault::warn(&format!(
-            "{} extended attributes left out, first '{key}' of '{path}': cpio has none",
-            lost.xattrs
-        ));
+        let count = counted(lost.xattrs, "extended attribute");
+        fault::warn(&format!("{count} left out, first '{key}' of '{path}': cpio has none"));
     }
     if lost.times > 0 {
         fault::warn(&format!(

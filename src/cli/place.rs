@@ -3,17 +3,19 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use super::fault::Cause;
+use super::fault::{self, Cause};
 use super::{print, waiting};
-use crate::layer::{self, pack};
+use crate::layer;
+use crate::layer::pack::{self, LeftOut};
 use crate::mount::container::{self, Opened};
 use crate::store::images::Image;
 use crate::store::record::{ContainerRecord, SnapshotRecord};
 use crate::store::{self, Store};
+use crate::sys::copy::Unheld;
 use crate::sys::dir::in_root::{Found, Last};
 use crate::sys::dir::{self, Dir, FileType};
 use crate::sys::lock::Share;
-use crate::sys::{CallFailed, Errno};
+use crate::sys::{CallFailed, Errno, counted};
 
 /// Why something in an image or a container could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -222,6 +224,20 @@ pub(super) fn failed(failed: CallFailed) -> Cause {
 pub(super) fn trimmed(path: &[u8]) -> Vec<u8> {
     let parts = path.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".");
     parts.collect::<Vec<_>>().join(&b'/')
+}
+
+/// Warns of what no tar could take.
+pub(super) fn tell_left_out(left_out: &LeftOut) {
+    left_out.iter().for_each(|(path, why)| fault::warn(&format!("/{} left out: {why}", print::name(path))));
+}
+
+/// Warns of extended attributes that files could not be given, where there are any.
+pub(super) fn tell_unheld(unheld: &Unheld) {
+    if let Some((path, key)) = unheld.first() {
+        let (path, key) = (print::name(path), print::name(key));
+        let count = counted(unheld.len(), "extended attribute");
+        fault::warn(&format!("{count} that the filesystem cannot hold left out, first '{key}' of '{path}'"));
+    }
 }
 
 /// Finds the name beside a missing one that a slip of the fingers may have meant.

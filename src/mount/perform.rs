@@ -11,7 +11,6 @@ use super::plan::{Access, Method, Plan};
 use super::script::{LEAVE, Script, TARGET, TREE};
 use super::table::{self, OverlayMount};
 use super::target::Target;
-use crate::sys::CallFailed;
 use crate::sys::caps::{self, TO_MOUNT, TO_RETURN};
 use crate::sys::dir::Dir;
 use crate::sys::kmsg;
@@ -19,6 +18,7 @@ use crate::sys::mount;
 use crate::sys::probe::{self, Absent, Layers};
 use crate::sys::script::{Call, Slots};
 use crate::sys::trace;
+use crate::sys::{CallFailed, counted};
 
 /// A mount that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub fn perform(plan: &Plan, target: &Target) -> Result<Mounted, Error> {
         sure_after_all(plan, claim.state, &warnings)?;
         let mount_id = mount::mount_id(tree)?;
         undo.keep();
-        trace::done(|| format!("{}: mounted, {} layers", target.path().display(), script.lowers));
+        trace::done(|| format!("{}: mounted, {}", target.path().display(), counted(script.lowers, "layer")));
         Ok(Mounted { mount_id, target: target.path().to_owned(), method, warnings })
     });
     made.map_err(|error| explain::explain(error, &log.since()))

@@ -18,9 +18,9 @@ use crate::digest::Digest;
 use crate::layer::walk::walk;
 use crate::mount::container::Opened;
 use crate::progress::Counter;
-use crate::sys::CallFailed;
 use crate::sys::dir::in_root::{Found, Last};
 use crate::sys::dir::{self, FileType, Stat};
+use crate::sys::{CallFailed, counted};
 
 /// Which filesystem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -308,10 +308,8 @@ impl Weight {
     fn tell(&self, kind: Kind) {
         if let (Kind::Squashfs, Some(path)) = (kind, &self.first_acl) {
             let path = print::name(path);
-            fault::warn(&format!(
-                "{} access control lists left out, first of '/{path}': squashfs has none",
-                self.acls
-            ));
+            let acls = counted(self.acls, "access control list");
+            fault::warn(&format!("{acls} left out, first of '/{path}': squashfs has none"));
         }
     }
 
