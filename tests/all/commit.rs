@@ -54,12 +54,6 @@ fn change(scene: &Scene) {
     fs::set_permissions(root("su"), Permissions::from_mode(0o4755)).expect("it works");
 }
 
-/// Runs it in one and the same second of 1970, so that its outcome is one and the same.
-fn at_a_time(scene: &Scene, words: &str) -> crate::support::outcome::Said {
-    let mut command = scene.command(&words.split_whitespace().collect::<Vec<_>>());
-    scene.outcome(command.env("SOURCE_DATE_EPOCH", "86400")).succeeds()
-}
-
 fn config(scene: &Scene, id: &str) -> Value {
     let path = scene.store().join("images").join(id.trim_start_matches("sha256:")).join("config.json");
     serde_json::from_slice(&fs::read(path).expect("it works")).expect("it works")
@@ -111,7 +105,7 @@ fn same_changes_are_the_same_image_in_every_store() {
     let ids = [(), ()].map(|()| {
         let scene = mounted("");
         change(&scene);
-        at_a_time(&scene, "commit box web:2").stdout
+        scene.at_a_time("commit box web:2").stdout
     });
     assert_eq!(ids[0], ids[1]);
 }
@@ -135,7 +129,7 @@ fn later_times_become_the_one_of_the_image() {
     let early = std::time::UNIX_EPOCH + std::time::Duration::new(5, 6);
     File::create(scene.path("root/early")).unwrap().set_modified(early).unwrap();
     fs::write(scene.path("root/late"), "").unwrap();
-    at_a_time(&scene, "commit box web:2");
+    scene.at_a_time("commit box web:2");
     scene.run("mount --read-only web:2 again").succeeds();
     let time = |name: &str| {
         let meta = fs::metadata(scene.path("again").join(name)).unwrap();
@@ -188,7 +182,7 @@ fn config_tells_what_was_done_and_keeps_the_rest() {
 #[test]
 fn container_that_changed_nothing_gives_no_layer() {
     let scene = mounted("");
-    let said = at_a_time(&scene, "commit box web:2").stderr_is("web:2: 2 layers, 0 new, 26 B in [TIME]");
+    let said = scene.at_a_time("commit box web:2").stderr_is("web:2: 2 layers, 0 new, 26 B in [TIME]");
     let config = config(&scene, said.stdout.trim_end());
     let step = json!({
         "created": "1970-01-02T00:00:00Z", "created_by": "/bin/sh -c serve all", "empty_layer": true,
@@ -213,7 +207,7 @@ fn fewer_layers_are_the_base_where_a_container_stands_on_them() {
     let scene = mounted("");
     scene.run("mount --at-layer 1 --name low web:1 again").succeeds();
     fs::write(scene.path("again/low"), "1").unwrap();
-    let said = at_a_time(&scene, "commit low low:1").stderr_is("low:1: 2 layers, 1 new, 25 B in [TIME]");
+    let said = scene.at_a_time("commit low low:1").stderr_is("low:1: 2 layers, 1 new, 25 B in [TIME]");
     let steps = config(&scene, said.stdout.trim_end())["history"].clone();
     let steps: Vec<&str> =
         steps.as_array().unwrap().iter().filter_map(|s| s["created_by"].as_str()).collect();
@@ -337,11 +331,7 @@ fn what_was_committed_is_the_same_when_it_is_saved_and_loaded_elsewhere() {
     scene.run("commit box web:2").succeeds();
     scene.run("squash web:2 flat:1").succeeds();
     scene.run("save web:2 flat:1 -o saved.tar").succeeds();
-    let elsewhere = |words: &str| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ovlctl"));
-        command.arg("--root").arg(scene.path("other")).args(words.split(' ')).env_clear();
-        scene.outcome(command.env("OVLCTL_NO_SYNC", "1").current_dir(scene.path(""))).succeeds()
-    };
+    let elsewhere = |words: &str| scene.elsewhere(words).succeeds();
     elsewhere("load saved.tar --image web:2");
     elsewhere("load saved.tar --image flat:1");
     elsewhere("check --deep");

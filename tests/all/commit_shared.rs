@@ -1,26 +1,17 @@
 //! Contents of a container's files are shared with its image's new layer, where the filesystem can.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::support::scene::host;
 use crate::support::{Scene, image, layer, needs};
-
-fn host(command: &mut Command) -> String {
-    let output = command.output().expect("it starts");
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
 
 /// A store on a filesystem of its own, with a container that has files of all sizes.
 fn scene_on(mkfs: &[&str]) -> Scene {
     let scene = Scene::new();
-    let file = scene.path("disk.img");
-    File::create(&file).expect("it works").set_len(320 << 20).expect("it works");
-    host(Command::new(mkfs[0]).args(&mkfs[1..]).arg(&file));
-    let store = scene.mkdir("store");
-    host(Command::new("mount").arg("-o").arg("loop").arg(&file).arg(&store));
+    scene.disk("store", mkfs, 320);
     scene.mkdir("root");
     scene.mkdir("again");
     scene.save("web.tar", &image("web:1").layer(&layer().file("a", "1")));
@@ -52,11 +43,11 @@ fn is_shared(file: &Path) -> bool {
     extents.iter().all(|extent| extent.contains("shared"))
 }
 
-fn contents_are_shared(mkfs: &[&str]) {
-    if !needs::tool(mkfs[0]) || !needs::tool("filefrag") {
+fn contents_are_shared(kind: &str) {
+    if !needs::disk(kind) || !needs::tool("filefrag") {
         return;
     }
-    let scene = scene_on(mkfs);
+    let scene = scene_on(&[&format!("mkfs.{kind}"), "-q"]);
     scene.run("commit box web:2").succeeds();
     let (layer, own) = (upper(&scene, "web:2"), upper(&scene, "box"));
     for name in ["odd", "large"] {
@@ -76,10 +67,10 @@ fn contents_are_shared(mkfs: &[&str]) {
 
 #[test]
 fn on_xfs() {
-    contents_are_shared(&["mkfs.xfs", "-q"]);
+    contents_are_shared("xfs");
 }
 
 #[test]
 fn on_btrfs() {
-    contents_are_shared(&["mkfs.btrfs", "-q"]);
+    contents_are_shared("btrfs");
 }

@@ -8,10 +8,7 @@ use rustix::mount::{MountFlags, mount};
 use serde_json::{Value, json};
 
 use crate::support::outcome::Outcome;
-use crate::support::{Scene, image, layer};
-
-/// `nobody`, on every Linux.
-const NOBODY: u32 = 65534;
+use crate::support::{NOBODY, Scene, image, layer};
 
 /// A scene with the archive `web.tar`, a target `root`, and this as `ovlctl.toml`.
 fn scene(settings: &str) -> Scene {

@@ -7,22 +7,13 @@ use std::process::Command;
 
 use rustix::fs::{StatVfs, statvfs};
 
+use crate::support::scene::host;
 use crate::support::{Scene, image, layer, needs};
-
-/// Runs a command of the host's.
-fn host(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
 
 /// A scene whose store lies on a filesystem of its own, in `disk`.
 fn scene_on(mkfs: &[&str], megabytes: u64) -> Scene {
     let scene = Scene::new();
-    let file = scene.path("disk.img");
-    File::create(&file).expect("it works").set_len(megabytes << 20).expect("it works");
-    host(Command::new(mkfs[0]).args(&mkfs[1..]).arg(&file));
-    let disk = scene.mkdir("disk");
-    host(Command::new("mount").arg("-o").arg("loop").arg(&file).arg(&disk));
+    scene.disk("disk", mkfs, megabytes);
     store_on(scene)
 }
 
@@ -85,6 +76,9 @@ fn can_be_left(scene: &Scene) {
 
 #[test]
 fn a_full_ext4_can_be_left() {
+    if !needs::disk("ext4") {
+        return;
+    }
     let scene = scene_on(&["mkfs.ext4", "-q", "-m", "0"], 16);
     fill(&scene, 0);
     can_be_left(&scene);
@@ -92,6 +86,9 @@ fn a_full_ext4_can_be_left() {
 
 #[test]
 fn an_ext4_without_inodes_can_be_left() {
+    if !needs::disk("ext4") {
+        return;
+    }
     let scene = scene_on(&["mkfs.ext4", "-q", "-N", "200"], 16);
     take_inodes(&scene);
     can_be_left(&scene);
@@ -99,7 +96,7 @@ fn an_ext4_without_inodes_can_be_left() {
 
 #[test]
 fn a_full_xfs_can_be_left() {
-    if needs::tool("mkfs.xfs") {
+    if needs::disk("xfs") {
         let scene = scene_on(&["mkfs.xfs", "-q"], 320);
         fill(&scene, 0);
         can_be_left(&scene);
@@ -108,7 +105,7 @@ fn a_full_xfs_can_be_left() {
 
 #[test]
 fn a_full_btrfs_can_be_left() {
-    if needs::tool("mkfs.btrfs") {
+    if needs::disk("btrfs") {
         let scene = scene_on(&["mkfs.btrfs", "-q"], 128);
         fill(&scene, 0);
         scene.run("umount root").succeeds();
@@ -136,6 +133,9 @@ fn a_tmpfs_without_room_or_inodes_can_be_left() {
 
 #[test]
 fn a_load_that_runs_out_of_room_anywhere_leaves_nothing() {
+    if !needs::disk("ext4") {
+        return;
+    }
     let scene = scene_on(&["mkfs.ext4", "-q", "-m", "0"], 16);
     let before = scene.kept_layers();
     let (mut failed, mut loaded) = (0, 0);
@@ -168,16 +168,12 @@ fn a_load_that_runs_out_of_room_anywhere_leaves_nothing() {
 /// Where btrfs has quotas, a subvolume's limit holds for root too.
 #[test]
 fn a_quota_that_is_used_up_is_no_room() {
-    if !needs::tool("mkfs.btrfs") {
+    if !needs::disk("btrfs") {
         return;
     }
     let scene = Scene::new();
-    let file = scene.path("disk.img");
-    File::create(&file).unwrap().set_len(128 << 20).unwrap();
-    host(Command::new("mkfs.btrfs").arg("-q").arg(&file));
-    let disk = scene.mkdir("disk");
-    host(Command::new("mount").arg("-o").arg("loop").arg(&file).arg(&disk));
-    let of = |words: &[&str], path: &Path| host(Command::new("btrfs").args(words).arg(path));
+    let disk = scene.disk("disk", &["mkfs.btrfs", "-q"], 128);
+    let of = |words: &[&str], path: &Path| drop(host(Command::new("btrfs").args(words).arg(path)));
     of(&["quota", "enable"], &disk);
     of(&["subvolume", "create"], &disk.join("store"));
     of(&["qgroup", "limit", "2M"], &disk.join("store"));

@@ -10,6 +10,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
 
 use crate::df_disk::total;
+use crate::support::chance::Chance;
 use crate::support::tree::same;
 use crate::support::{Image, Layer, Scene, image, layer};
 
@@ -26,23 +27,6 @@ const CONTAINERS: usize = 4;
 const NAMES: [&str; 6] = ["a:1", "b:1", "c:1", "d:1", "t:1", "t:2"];
 const SNAPSHOTS: [&str; 4] = ["1", "2", "3", "s"];
 const FILES: [&str; 6] = ["etc/motd", "etc/new", "deep", "f3", "f7", "link"];
-
-/// Numbers that a seed decides (SplitMix64).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % end as u64).expect("it is below")
-    }
-
-    fn of<'a>(&mut self, all: &[&'a str]) -> &'a str {
-        all[self.below(all.len())]
-    }
-}
 
 /// Says which operations were done when a test fails.
 struct Told {

@@ -74,11 +74,13 @@ mod blame; // which layer a path comes from
 mod cp; // files in and out of containers
 mod diff_images; // what differs between images
 mod export; // the tree, for booting and for other tools
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 mod export_killed; // and what of it is left when it is killed
 mod history; // how an image was made
 mod inside; // what is in images and containers
 mod tree; // layers as bars
 mod diff; // what a container has changed, to the last attribute
+mod diff_random; // and whatever that was
 
 // What is said.
 mod completion; // what shells offer, and manual pages

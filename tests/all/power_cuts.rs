@@ -3,9 +3,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::scene::host;
 use crate::support::{Image, Scene, image, layer};
 
 pub(super) fn web() -> Image {
@@ -25,6 +27,32 @@ pub(super) fn loaded(words: &str) -> Scene {
 fn replace(path: &Path, bytes: &[u8]) {
     fs::remove_file(path).expect("it is there");
     fs::write(path, bytes).expect("it is there");
+}
+
+/// Does to a file what a power cut may, or takes a directory away.
+pub(super) fn tear(path: &Path, how: usize) {
+    if path.is_dir() {
+        fs::remove_dir_all(path).expect("it is there");
+        return;
+    }
+    fs::remove_file(path).expect("it is there");
+    match how {
+        0 => {}
+        1 => fs::write(path, "").expect("it can be written"),
+        _ => fs::write(path, [0; 4096]).expect("it can be written"),
+    }
+}
+
+/// Makes the store what the scene's `before` is.
+pub(super) fn restore(scene: &Scene) {
+    fs::remove_dir_all(scene.store()).expect("it is there");
+    host(Command::new("cp").arg("-a").arg(scene.path("before")).arg(scene.store()));
+}
+
+/// Puts the store aside as `before`.
+pub(super) fn put_aside(scene: &Scene) {
+    fs::rename(scene.store(), scene.path("before")).expect("it is there");
+    fs::create_dir(scene.store()).expect("it is there no more");
 }
 
 pub(super) fn overlay(scene: &Scene, id: &str) -> PathBuf {

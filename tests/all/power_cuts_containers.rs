@@ -1,12 +1,11 @@
 //! Containers outlive a power cut, with what was synced in them: whatever became of the files around.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::thread;
 
-use crate::power_cuts::{loaded, overlay, unmark, web};
+use crate::power_cuts::{loaded, overlay, put_aside, restore, tear, unmark, web};
 use crate::support::Scene;
 
 /// A scene with the image `web:1` on the disk, and a container with a file.
@@ -135,23 +134,10 @@ fn a_container_that_was_used_is_not_taken_for_one_that_never_was() {
 const UNSYNCED: [&str; 7] =
     ["names.json", "containers/box.json", "BOX/link", "BOX/lower", "L", "store.json", "boot"];
 
-/// Does to a file what a power cut may.
-fn tear(path: &Path, how: usize) {
-    fs::remove_file(path).expect("it is there");
-    match how {
-        0 => {}
-        1 => fs::write(path, "").expect("it is there"),
-        _ => fs::write(path, [0; 4096]).expect("it is there"),
-    }
-}
-
 /// Tears these of [`UNSYNCED`] in a copy of the store.
 fn torn(scene: &Scene, which: &[&str], how: usize) {
     let store = scene.store();
-    fs::remove_dir_all(&store).expect("it is there");
-    let copied =
-        Command::new("cp").arg("-a").arg(scene.path("before")).arg(&store).status().expect("it is there");
-    assert!(copied.success());
+    restore(scene);
     let dir = container(scene);
     for what in which {
         let path = match *what {
@@ -174,9 +160,7 @@ fn torn(scene: &Scene, which: &[&str], how: usize) {
 fn whatever_was_torn_the_next_command_puts_right() {
     let scene = boxed();
     scene.power_cut();
-    fs::rename(scene.store(), scene.path("before")).expect("it is there");
-    fs::create_dir(scene.store()).expect("it is there");
-    fs::set_permissions(scene.store(), fs::Permissions::from_mode(0o700)).expect("it is there");
+    put_aside(&scene);
     for how in 0..3 {
         for nr in 0..UNSYNCED.len() {
             torn(&scene, &UNSYNCED[nr..=nr], how);

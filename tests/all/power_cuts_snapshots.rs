@@ -1,11 +1,9 @@
 //! Snapshots outlive a power cut as containers do, with what was synced in them: whatever became of the files around.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::power_cuts::{loaded, overlay, unmark, web};
+use crate::power_cuts::{loaded, overlay, put_aside, restore, tear, unmark, web};
 use crate::support::Scene;
 
 /// A scene with the image `web:1` on the disk, the container `box` with the snapshots `one` and `two`, and `new`, a branch of `one`.
@@ -76,27 +74,10 @@ const UNSYNCED: [&str; 16] = [
     "snapshots",
 ];
 
-/// Does to a file what a power cut may.
-fn tear(path: &Path, how: usize) {
-    if path.is_dir() {
-        fs::remove_dir_all(path).expect("it is there");
-        return;
-    }
-    fs::remove_file(path).expect("it is there");
-    match how {
-        0 => {}
-        1 => fs::write(path, "").expect("it can be written"),
-        _ => fs::write(path, [0; 4096]).expect("it can be written"),
-    }
-}
-
 /// Tears these of [`UNSYNCED`] in a copy of the store.
 fn torn(scene: &Scene, dirs: &[PathBuf; 4], which: &[&str], how: usize) {
     let store = scene.store();
-    fs::remove_dir_all(&store).expect("it is there");
-    let copied =
-        Command::new("cp").arg("-a").arg(scene.path("before")).arg(&store).status().expect("cp starts");
-    assert!(copied.success());
+    restore(scene);
     let id = |dir: &Path| dir.file_name().and_then(|name| name.to_str()).expect("it has one").to_owned();
     for what in which {
         let mut path = (*what).to_owned();
@@ -115,9 +96,7 @@ fn whatever_was_torn_the_next_command_puts_right() {
     let scene = frozen();
     let dirs = dirs(&scene);
     scene.power_cut();
-    fs::rename(scene.store(), scene.path("before")).expect("it is there");
-    fs::create_dir(scene.store()).expect("it is there no more");
-    fs::set_permissions(scene.store(), fs::Permissions::from_mode(0o700)).expect("it is there");
+    put_aside(&scene);
     for how in 0..3 {
         for nr in 0..UNSYNCED.len() {
             torn(&scene, &dirs, &UNSYNCED[nr..=nr], how);

@@ -1,9 +1,8 @@
 //! Attributes and numbers that are kept from a layer, refused or skipped; and what follows the tar's end.
 
-use std::fs;
 use std::process::Command;
 
-use crate::support::{Layer, Scene, image, layer};
+use crate::support::{Layer, Scene, image, layer, needs};
 
 // Rule 12: what would steer overlayfs or the host never reaches a layer.
 
@@ -69,9 +68,16 @@ fn owners_that_do_not_fit_are_refused() {
 
 #[test]
 fn the_caller_s_umask_does_not_matter() {
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let scene = Scene::new().layer(layer().file("a/f", "x").mode(0o666).dir("d").mode(0o777)).mounted();
-    scene.shows(
+    let scene = Scene::new();
+    scene.save("x.tar", &image("x").layer(&layer().file("a/f", "x").mode(0o666).dir("d").mode(0o777)));
+    scene.mkdir("root");
+    // That of a process of its own: tests may share one.
+    let ovlctl = scene.command(&["mount", "x.tar", "root"]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"umask 077; exec "$0" "$@""#]).arg(ovlctl.get_program()).args(ovlctl.get_args());
+    scene.outcome(shell.current_dir(scene.path(""))).succeeds();
+    scene.shows_at(
+        "root",
         "
         d 0755 a
         f 0666 a/f  x
@@ -84,12 +90,11 @@ fn the_caller_s_umask_does_not_matter() {
 
 #[test]
 fn attribute_that_does_not_fit_is_an_error_or_skipped_on_request() {
+    if !needs::disk("ext4") {
+        return;
+    }
     let scene = Scene::new();
-    let ext4 = scene.path("small.ext4");
-    fs::File::create(&ext4).unwrap().set_len(16 << 20).unwrap();
-    host(Command::new("mkfs.ext4").arg("-q").arg(&ext4));
-    let store = scene.mkdir("store");
-    host(Command::new("mount").arg("-o").arg("loop").arg(&ext4).arg(&store));
+    scene.disk("store", &["mkfs.ext4", "-q"], 16);
     // ext4 keeps a file's attributes in one block of 4 KiB.
     let image = image("x").layer(&layer().file("f", "x").xattr("user.big", &[b'v'; 8 << 10]));
     scene.save("x.tar", &image);
@@ -118,10 +123,4 @@ fn refusal(layer: &Layer) -> String {
     let said = scene.run("mount x.tar root").fails(6).stderr;
     assert_eq!(scene.kept_layers(), Vec::<String>::new());
     said
-}
-
-#[track_caller]
-fn host(command: &mut Command) {
-    let output = command.output().expect("a tool of the host");
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

@@ -33,14 +33,6 @@ fn scene() -> Scene {
     scene
 }
 
-/// Runs `ovlctl` with another store.
-fn elsewhere(scene: &Scene, words: &str) -> Outcome {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ovlctl"));
-    command.arg("--root").arg(scene.path("other")).args(words.split(' ')).env_clear();
-    command.env("OVLCTL_NO_SYNC", "1").current_dir(scene.path("")).stdin(Stdio::null());
-    scene.outcome(&mut command)
-}
-
 /// What of a store is to be the same: images with their names, and layers.
 fn told(outcomes: [Outcome; 2]) -> Value {
     let [images, layers] = outcomes.map(|outcome| outcome.succeeds().json());
@@ -71,12 +63,12 @@ fn what_was_saved_is_loaded_as_the_same_images() {
         ["", " --format oci", " --compress zstd", " --compress gzip", " --compress zstd --format oci"]
     {
         scene.run(&format!("save {all} -o saved.tar{options}")).succeeds().stdout_is("");
-        elsewhere(&scene, "load saved.tar").succeeds();
-        let found = told([elsewhere(&scene, "images --json"), elsewhere(&scene, "layers --json")]);
+        scene.elsewhere("load saved.tar").succeeds();
+        let found = told([scene.elsewhere("images --json"), scene.elsewhere("layers --json")]);
         assert_eq!(found, wanted, "save{options}");
-        elsewhere(&scene, "check --deep").succeeds();
+        scene.elsewhere("check --deep").succeeds();
         for name in ["web:1", "localhost:5000/other:1", nameless.as_str()] {
-            elsewhere(&scene, &format!("cp {name}:/ there")).succeeds();
+            scene.elsewhere(&format!("cp {name}:/ there")).succeeds();
             scene.run(&format!("cp {name}:/ here")).succeeds();
             scene.shows_at("there", &scene.tree("here"));
             assert!(scene.tree("here").contains("app"), "{}", scene.tree("here"));
@@ -93,10 +85,10 @@ fn same_image_is_the_same_archive() {
     let scene = scene();
     let saved = ["", " --compress zstd", " --compress gzip"]
         .map(|options| scene.run_bytes(&format!("save web:1{options}")));
-    elsewhere(&scene, "load images.tar").succeeds();
-    elsewhere(&scene, "save web:1 -o plain.tar").succeeds();
-    elsewhere(&scene, "save web:1 --compress gzip -o gzip.tar").succeeds();
-    elsewhere(&scene, "save web:1 --compress zstd -o zstd.tar").succeeds();
+    scene.elsewhere("load images.tar").succeeds();
+    scene.elsewhere("save web:1 -o plain.tar").succeeds();
+    scene.elsewhere("save web:1 --compress gzip -o gzip.tar").succeeds();
+    scene.elsewhere("save web:1 --compress zstd -o zstd.tar").succeeds();
     for (name, saved) in ["plain.tar", "zstd.tar", "gzip.tar"].iter().zip(saved) {
         assert!(fs::read(scene.path(name)).unwrap() == saved, "{name}");
     }
@@ -160,7 +152,7 @@ fn image_has_the_names_that_it_is_asked_for_by() {
     let scene = scene();
     let id = id_of(&scene, "web:1");
     let names = |scene: &Scene| {
-        let images = elsewhere(scene, "images --json").succeeds().json();
+        let images = scene.elsewhere("images --json").succeeds().json();
         let names: Vec<String> =
             images.as_array().unwrap().iter().map(|row| row["name"].to_string()).collect();
         fs::remove_dir_all(scene.path("other")).unwrap();
@@ -172,7 +164,7 @@ fn image_has_the_names_that_it_is_asked_for_by() {
         (id.clone(), "null"),
     ] {
         scene.run(&format!("save {words} -o saved.tar")).succeeds().stderr_is("");
-        elsewhere(&scene, "load saved.tar").succeeds();
+        scene.elsewhere("load saved.tar").succeeds();
         assert_eq!(names(&scene), expected, "{words}");
     }
     let warning = "warning: 'Odd:1' is no name to Docker, which will load that image without it";
@@ -269,8 +261,8 @@ fn image_without_layers_and_layer_of_no_bytes_are_saved() {
     scene.write("images.tar", &oci(&images, Packing::Zstd).tar());
     scene.run("load images.tar").succeeds();
     scene.run("save none:1 empty:1 -o saved.tar").succeeds();
-    elsewhere(&scene, "load saved.tar").succeeds();
+    scene.elsewhere("load saved.tar").succeeds();
     let wanted = told([scene.run("images --json"), scene.run("layers --json")]);
-    assert_eq!(told([elsewhere(&scene, "images --json"), elsewhere(&scene, "layers --json")]), wanted);
-    elsewhere(&scene, "check --deep").succeeds();
+    assert_eq!(told([scene.elsewhere("images --json"), scene.elsewhere("layers --json")]), wanted);
+    scene.elsewhere("check --deep").succeeds();
 }

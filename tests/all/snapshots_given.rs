@@ -4,19 +4,11 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
 use crate::snapshots::{change, mounted, shows, with_two};
-use crate::support::outcome::Said;
 use crate::support::{Scene, image, layer, needs};
-
-/// Runs it in one and the same second of 1970.
-#[track_caller]
-fn at_a_time(scene: &Scene, words: &str) -> Said {
-    let mut command = scene.command(&words.split_whitespace().collect::<Vec<_>>());
-    scene.outcome(command.env("SOURCE_DATE_EPOCH", "86400")).succeeds()
-}
 
 #[track_caller]
 fn commit(scene: &Scene, container: &str, name: &str) -> String {
-    at_a_time(scene, &format!("commit {container} {name}")).stdout
+    scene.at_a_time(&format!("commit {container} {name}")).stdout
 }
 
 /// What a container or an image shows.

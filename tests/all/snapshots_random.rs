@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use crate::support::chance::Chance;
 use crate::support::{Scene, image, layer};
 
 /// What a container or a snapshot shows: contents by path; a directory has none.
@@ -13,18 +14,6 @@ type Tree = BTreeMap<String, Option<String>>;
 
 const STEPS: usize = 25;
 const NAMES: [&str; 3] = ["a", "b", "c"];
-
-/// A sequence of numbers that a seed decides (Marsaglia, "Xorshift RNGs", 2003).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, count: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % count as u64).expect("it is small")
-    }
-}
 
 #[derive(Clone)]
 struct Container {
@@ -93,7 +82,7 @@ impl Model {
 
 struct Play {
     scene: Scene,
-    dice: Dice,
+    chance: Chance,
     model: Model,
     containers: usize,
     frozen: usize,
@@ -115,8 +104,7 @@ impl Play {
         scene.save("web.tar", &image("web:1").layer(&layers));
         scene.run("load web.tar").succeeds();
         let model = Model { image: tree, ..Model::default() };
-        let dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        let mut play = Self { scene, dice, model, containers: 0, frozen: 0 };
+        let mut play = Self { scene, chance: Chance(seed), model, containers: 0, frozen: 0 };
         play.container();
         play
     }
@@ -125,7 +113,7 @@ impl Play {
         if names.is_empty() {
             return None;
         }
-        let nr = self.dice.below(names.len());
+        let nr = self.chance.below(names.len());
         names.into_iter().nth(nr)
     }
 
@@ -155,11 +143,11 @@ impl Play {
 
     /// Makes a directory anew, removes one, or writes or removes a file.
     fn change(&mut self, tree: &mut Tree) {
-        let dir = NAMES[self.dice.below(3)].to_owned();
-        let file = format!("{dir}/{}", NAMES[self.dice.below(3)]);
+        let dir = NAMES[self.chance.below(3)].to_owned();
+        let file = format!("{dir}/{}", NAMES[self.chance.below(3)]);
         let path = |name: &str| self.scene.path("root").join(name);
         let is_there = tree.contains_key(&dir);
-        match self.dice.below(4) {
+        match self.chance.below(4) {
             0 if is_there => {
                 fs::remove_dir_all(path(&dir)).expect("it is there");
                 tree.retain(|path, _| *path != dir && !path.starts_with(&format!("{dir}/")));
@@ -173,7 +161,7 @@ impl Play {
                     fs::create_dir(path(&dir)).expect("it is not there");
                     tree.insert(dir, None);
                 }
-                let text = self.dice.below(1000).to_string();
+                let text = self.chance.below(1000).to_string();
                 fs::write(path(&file), &text).expect("it can be written");
                 tree.insert(file, Some(text));
             }
@@ -198,7 +186,7 @@ impl Play {
     fn reset(&mut self) {
         let Some(name) = self.any() else { return };
         let points = self.model.callable(&name);
-        let to = match self.dice.below(3) {
+        let to = match self.chance.below(3) {
             0 => None,
             _ => self.one_of(points.keys().cloned().collect()),
         };
@@ -207,7 +195,7 @@ impl Play {
                 self.scene.run(&format!("reset {name} {to}")).succeeds();
                 Some(points[to])
             }
-            None if self.dice.below(3) == 0 => {
+            None if self.chance.below(3) == 0 => {
                 self.scene.run(&format!("reset {name} --image")).succeeds();
                 None
             }
@@ -225,7 +213,7 @@ impl Play {
         self.containers += 1;
         let new = format!("c{}", self.containers);
         let points = self.model.callable(&name);
-        let from = self.one_of(points.keys().cloned().collect()).filter(|_| self.dice.below(2) == 0);
+        let from = self.one_of(points.keys().cloned().collect()).filter(|_| self.chance.below(2) == 0);
         let Some(from) = from else {
             let said = self.scene.run(&format!("branch {name} {new}")).succeeds();
             if let Some((_, frozen)) = said.stderr.trim_end().trim_end_matches('\'').rsplit_once('@') {
@@ -246,7 +234,7 @@ impl Play {
     fn remove(&mut self) {
         let Some(name) = self.any() else { return };
         let points = self.model.callable(&name);
-        match self.one_of(points.keys().cloned().collect()).filter(|_| self.dice.below(2) == 0) {
+        match self.one_of(points.keys().cloned().collect()).filter(|_| self.chance.below(2) == 0) {
             Some(snapshot) => {
                 self.scene.run(&format!("rm {name}@{snapshot}")).succeeds();
                 self.model.snapshots[points[&snapshot]].removed = true;
@@ -259,7 +247,7 @@ impl Play {
     }
 
     fn step(&mut self) {
-        match self.dice.below(12) {
+        match self.chance.below(12) {
             0..=4 => self.write(),
             5 | 6 => self.freeze(),
             7 | 8 => self.reset(),

@@ -48,11 +48,6 @@ fn scene() -> Scene {
     scene
 }
 
-fn at_a_time(scene: &Scene, words: &str) -> crate::support::outcome::Said {
-    let mut command = scene.command(&words.split_whitespace().collect::<Vec<_>>());
-    scene.outcome(command.env("SOURCE_DATE_EPOCH", "86400")).succeeds()
-}
-
 fn config(scene: &Scene, id: &str) -> Value {
     let path = scene.store().join("images").join(id.trim_end().trim_start_matches("sha256:"));
     serde_json::from_slice(&fs::read(path.join("config.json")).expect("it works")).expect("it works")
@@ -117,7 +112,7 @@ fn history_tells_of_all_steps_as_dockers_does() {
         ("squash web:1", 0, format!("create new from {id}")),
         ("squash --from 2 web:1", 1, format!("merge {id} to layer 1")),
     ] {
-        let made = config(&scene, &at_a_time(&scene, words).stdout);
+        let made = config(&scene, &scene.at_a_time(words).stdout);
         let step = |name: &str, empty: bool| {
             let step = json!({"created_by": name, "empty_layer": true});
             if empty { step } else { json!({"created_by": name}) }
@@ -139,7 +134,7 @@ fn history_tells_of_all_steps_as_dockers_does() {
 
 #[test]
 fn same_layers_are_the_same_image_in_every_store() {
-    let ids = [(), ()].map(|()| at_a_time(&scene(), "squash web:1 flat").stdout);
+    let ids = [(), ()].map(|()| scene().at_a_time("squash web:1 flat").stdout);
     assert_eq!(ids[0], ids[1]);
     let scene = scene();
     let layer = |name: &str| {

@@ -3,7 +3,6 @@
 use std::fs;
 use std::process::Command;
 
-use crate::support::outcome::Outcome;
 use crate::support::{Image, Scene, image, layer, needs};
 
 fn web() -> Image {
@@ -18,30 +17,24 @@ const TREE: &str = "
 /// A scene with `web:1` in its own store and in the one in `other`.
 fn loaded() -> Scene {
     let scene = Scene::with("web.tar", &web());
-    in_other(&scene, "load --no-sync web.tar").succeeds();
+    scene.elsewhere("load web.tar").succeeds();
     scene.mkdir("root");
     scene
-}
-
-fn in_other(scene: &Scene, words: &str) -> Outcome {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ovlctl"));
-    command.arg("--root").arg(scene.path("other")).args(words.split_whitespace());
-    scene.outcome(command.env_clear().current_dir(scene.path("")))
 }
 
 #[test]
 fn image_that_another_store_has_mounted_is_not_this_store_s_to_unmount_or_to_keep() {
     for method in needs::methods(["fd", "path", "procfd", "links"]) {
         let scene = loaded();
-        in_other(&scene, &format!("mount -r --method {method} web:1 root")).succeeds();
+        scene.elsewhere(&format!("mount -r --method {method} web:1 root")).succeeds();
         scene.run("umount --all").succeeds().stdout_is("").stderr_is("");
         scene.run("mounts --no-headings").succeeds().stdout_is("");
-        in_other(&scene, "mounts -q").succeeds().stdout_is("[DIR]/root");
-        in_other(&scene, "rm web:1").fails(4).stderr_has("cannot remove 'web:1': mounted on [DIR]/root");
+        scene.elsewhere("mounts -q").succeeds().stdout_is("[DIR]/root");
+        scene.elsewhere("rm web:1").fails(4).stderr_has("cannot remove 'web:1': mounted on [DIR]/root");
         scene.run("rm web:1").succeeds();
         assert_eq!(scene.kept_layers(), Vec::<String>::new(), "{method}");
         scene.shows_at("root", TREE);
-        in_other(&scene, "umount --all").succeeds().stdout_is("[DIR]/root");
+        scene.elsewhere("umount --all").succeeds().stdout_is("[DIR]/root");
     }
 }
 
@@ -52,16 +45,16 @@ fn container_of_a_copied_store_is_another_container() {
     fs::remove_dir_all(scene.path("other")).unwrap();
     let copied = Command::new("cp").arg("-a").args([scene.store(), scene.path("other")]).status();
     assert!(copied.unwrap().success());
-    in_other(&scene, "mounts --no-headings").succeeds().stdout_is("box  web:1  2  -  -");
-    in_other(&scene, "umount --all").succeeds().stdout_is("");
-    in_other(&scene, "rm box").succeeds().stdout_is("removed container box");
+    scene.elsewhere("mounts --no-headings").succeeds().stdout_is("box  web:1  2  -  -");
+    scene.elsewhere("umount --all").succeeds().stdout_is("");
+    scene.elsewhere("rm box").succeeds().stdout_is("removed container box");
     scene.shows_at("root", TREE);
 }
 
 #[test]
 fn store_that_was_moved_still_knows_its_mounts() {
     let scene = loaded();
-    in_other(&scene, "mount -r web:1 root").succeeds();
+    scene.elsewhere("mount -r web:1 root").succeeds();
     fs::rename(scene.path("other"), scene.path("moved")).unwrap();
     fs::create_dir(scene.path("other")).unwrap();
     let mut umount = Command::new(env!("CARGO_BIN_EXE_ovlctl"));
@@ -94,8 +87,8 @@ fn mount_made_before_sources_named_their_store_is_known_by_its_layers() {
         mount_as_before(&scene, "other", &format!("{}:{}", short("other", 1), short("other", 0)));
         scene.run("umount --all").succeeds().stdout_is("");
         scene.run("rm web:1").succeeds();
-        in_other(&scene, "rm web:1").fails(4).stderr_has("mounted on [DIR]/root");
-        in_other(&scene, "umount --all").succeeds().stdout_is("[DIR]/root");
+        scene.elsewhere("rm web:1").fails(4).stderr_has("mounted on [DIR]/root");
+        scene.elsewhere("umount --all").succeeds().stdout_is("[DIR]/root");
         scene.run("load web.tar").succeeds();
         mount_as_before(&scene, "store", &format!("{}:{}", short("store", 1), short("store", 0)));
         scene.run("umount --all").succeeds().stdout_is("[DIR]/root");

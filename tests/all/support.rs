@@ -4,6 +4,7 @@
 pub(crate) mod case;
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 pub(crate) mod cases;
+pub(crate) mod chance;
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 pub(crate) mod fingerprint;
 pub(crate) mod image;
@@ -19,6 +20,9 @@ pub(crate) mod terminal;
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 pub(crate) mod tracer;
 pub(crate) mod tree;
+
+/// `nobody`, on every Linux.
+pub(crate) const NOBODY: u32 = 65534;
 
 pub(crate) use image::{Image, image};
 pub(crate) use scene::Scene;

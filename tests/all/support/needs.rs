@@ -1,6 +1,6 @@
 //! What a kernel may lack. A test that needs it asks here first, and says on stderr what it leaves out, and why.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::scene::DEFAULT_DIR;
@@ -57,11 +57,32 @@ pub(crate) fn filesystem(name: &str) -> bool {
     is_known
 }
 
+/// Whether a filesystem can be made here, and mounted by a loop device.
+#[must_use]
+pub(crate) fn disk(filesystem: &str) -> bool {
+    let has_loop = Path::new("/dev/loop-control").exists();
+    if !has_loop {
+        skipped("this machine has no loop devices");
+    }
+    has_loop && tool(&format!("mkfs.{filesystem}")) && self::filesystem(filesystem)
+}
+
+/// Whether root may make user namespaces.
+#[must_use]
+pub(crate) fn user_namespaces() -> bool {
+    let tried = Command::new("unshare").args(["--user", "--map-root-user", "true"]).output();
+    let can = tried.expect("unshare(1) starts").status.success();
+    if !can {
+        skipped("no user namespace can be made here");
+    }
+    can
+}
+
 /// Whether this system has a program.
 #[must_use]
 pub(crate) fn tool(name: &str) -> bool {
     let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    let is_there = path.split(':').any(|dir| std::path::Path::new(dir).join(name).exists());
+    let is_there = path.split(':').any(|dir| Path::new(dir).join(name).exists());
     if !is_there {
         skipped(&format!("{name} is not here"));
     }

@@ -94,3 +94,18 @@ impl Said {
         self.stdout.lines().collect()
     }
 }
+
+/// Puts `[TIME]` for how long something took, at the end of a line: ` in 0.4 s`.
+pub(super) fn without_times(text: &str) -> String {
+    let is_time = |words: &str| {
+        words.split(' ').all(|word| word == "s" || word == "min" || word.parse::<f64>().is_ok())
+    };
+    let line = |line: &str| match line.rsplit_once(" in ") {
+        Some((before, time)) if time.trim_end().ends_with(" s") && is_time(time.trim_end()) => {
+            let end = &time[time.trim_end().len()..];
+            format!("{before} in [TIME]{end}")
+        }
+        _ => line.to_owned(),
+    };
+    text.split_inclusive('\n').map(line).collect()
+}

@@ -13,13 +13,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
+use rustix::fs::Mode;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount,
 };
+use rustix::process::umask;
 use tempfile::TempDir;
 
 use super::image::{Image, docker, image};
-use super::outcome::{Outcome, Said};
+use super::outcome::{Outcome, Said, without_times};
 use super::tarball::Layer;
 use super::tree::{self, Times, same};
 
@@ -40,6 +42,8 @@ impl Scene {
     /// Sets an empty scene.
     pub(crate) fn new() -> Self {
         assert!(rustix::process::geteuid().is_root(), "these tests mount: run them as root");
+        // What tests write has the modes that they say, whatever those of who runs them are.
+        umask(Mode::WGRP | Mode::WOTH);
         unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace of its own");
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
             .expect("private mounts");
@@ -123,6 +127,16 @@ impl Scene {
         path
     }
 
+    /// Mounts a new filesystem on `name`, of so many MiB in a file.
+    pub(crate) fn disk(&self, name: &str, mkfs: &[&str], megabytes: u64) -> PathBuf {
+        let file = self.path(&format!("{name}.img"));
+        fs::File::create(&file).and_then(|new| new.set_len(megabytes << 20)).expect("a file of holes");
+        host(Command::new(mkfs[0]).args(&mkfs[1..]).arg(&file));
+        let path = self.mkdir(name);
+        host(Command::new("mount").arg("-o").arg("loop").arg(&file).arg(&path));
+        path
+    }
+
     /// Runs `ovlctl` with these words after `--root STORE`, in the scene's directory and without an environment.
     pub(crate) fn run(&self, words: &str) -> Outcome {
         self.run_args(&words.split_whitespace().collect::<Vec<_>>())
@@ -132,6 +146,20 @@ impl Scene {
     pub(crate) fn run_synced(&self, words: &str) -> Outcome {
         let mut command = self.command(&words.split_whitespace().collect::<Vec<_>>());
         self.outcome(command.env_remove(NO_SYNC))
+    }
+
+    /// The same in the first second of the second day of 1970: what it makes is the same each time.
+    #[track_caller]
+    pub(crate) fn at_a_time(&self, words: &str) -> Said {
+        let mut command = self.command(&words.split_whitespace().collect::<Vec<_>>());
+        self.outcome(command.env("SOURCE_DATE_EPOCH", "86400")).succeeds()
+    }
+
+    /// Runs `ovlctl` with these words and another store, `other`.
+    pub(crate) fn elsewhere(&self, words: &str) -> Outcome {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ovlctl"));
+        command.arg("--root").arg(self.path("other")).args(words.split_whitespace()).env_clear();
+        self.outcome(command.env(NO_SYNC, "1").current_dir(self.dir.path()).stdin(Stdio::null()))
     }
 
     /// Plays a power cut: the store was made in another boot of the machine.
@@ -328,6 +356,14 @@ impl Drop for Scene {
     }
 }
 
+/// Runs a program of the host's, which must succeed, and returns what it prints.
+#[track_caller]
+pub(crate) fn host(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 /// Hides what is configured on this machine from all that runs in this mount namespace.
 fn hide_settings(dir: &Path) {
     const SETTINGS: &str = "/etc/ovlctl.toml";
@@ -337,21 +373,6 @@ fn hide_settings(dir: &Path) {
         mount_bind(&nothing, SETTINGS).expect("a file can be mounted");
         fs::remove_file(nothing).expect("what is mounted stays");
     }
-}
-
-/// Puts `[TIME]` for how long something took, at the end of a line: ` in 0.4 s`.
-fn without_times(text: &str) -> String {
-    let is_time = |words: &str| {
-        words.split(' ').all(|word| word == "s" || word == "min" || word.parse::<f64>().is_ok())
-    };
-    let line = |line: &str| match line.rsplit_once(" in ") {
-        Some((before, time)) if time.trim_end().ends_with(" s") && is_time(time.trim_end()) => {
-            let end = &time[time.trim_end().len()..];
-            format!("{before} in [TIME]{end}")
-        }
-        _ => line.to_owned(),
-    };
-    text.split_inclusive('\n').map(line).collect()
 }
 
 /// Undoes mountinfo's `\040` for a space, and its likes.

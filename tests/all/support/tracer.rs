@@ -192,7 +192,6 @@ impl Seen {
         let number = i64::try_from(registers.orig_rax).unwrap_or(-1);
         let call = Call {
             nth: self.calls,
-
             number,
             arguments: [registers.rdi, registers.rsi, registers.rdx],
             in_main: self.in_main,
