@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::run_around::devices;
 use crate::support::{Image, Scene, image, layer, needs};
 
 /// An image with a program: this machine's busybox, which needs no library.
@@ -68,7 +69,7 @@ fn command_sees_nothing_of_this_machine() {
         "pid 1",
         "8",
         "dev fd full null random shm stderr stdin stdout urandom zero",
-        "1",
+        &devices().len().to_string(),
         "CapBnd:\t00000000a80425fb",
         "NoNewPrivs:\t1",
         "read-only",

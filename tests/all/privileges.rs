@@ -4,10 +4,7 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use crate::support::{Scene, image, layer};
-
-/// `nobody`, on every Linux.
-const NOBODY: u32 = 65534;
+use crate::support::{NOBODY, Scene, image, layer, needs};
 
 const ALL: &str =
     "CAP_SYS_ADMIN, CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_MKNOD, CAP_SETFCAP";
@@ -141,6 +138,9 @@ fn owner_of_the_store_reads_it_without_any_capability() {
 
 #[test]
 fn root_of_a_user_namespace_is_told_that_its_capabilities_are_none() {
+    if !needs::user_namespaces() {
+        return;
+    }
     let scene = scene();
     let store = scene.tree("store");
     for (words, verb, _) in NEEDS.iter().filter(|(_, _, missing)| missing.contains("CAP_FOWNER")) {
@@ -158,6 +158,9 @@ fn root_of_a_user_namespace_is_told_that_its_capabilities_are_none() {
 
 #[test]
 fn root_of_a_user_namespace_can_mount_plain_directories() {
+    if !needs::user_namespaces() {
+        return;
+    }
     let scene = scene();
     let program = ["unshare", "--user", "--map-root-user", "--mount"];
     run_by(&scene, &program, "mount --lower a --lower b -o userxattr root")

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::image::{Packing, docker};
 use crate::support::terminal::Terminal;
-use crate::support::{Image, Layer, Scene, image, layer};
+use crate::support::{Image, Layer, Scene, image, layer, needs};
 
 const CTRL_C: u8 = 3;
 
@@ -206,6 +206,9 @@ fn what_is_made_of_the_store_is_told_of_as_what_comes_into_it() {
         ("-f dir -o tree", "tree"),
         ("-o tree.erofs", "filesystem"),
     ] {
+        if words.ends_with("erofs") && !needs::tool("mkfs.erofs") {
+            continue;
+        }
         let said = scene.run(&format!("export --progress plain large:1 {words}")).succeeds().stderr;
         let lines: Vec<&str> = said.lines().filter(|line| !line.starts_with("hint: ")).collect();
         assert!(lines[0].starts_with(&format!("{what}: ")) && lines[0].ends_with("iB"), "{words}: {said}");
@@ -224,7 +227,7 @@ fn what_is_made_of_the_store_is_told_of_as_what_comes_into_it() {
     let said = scene.run("rm --wait --progress plain flat:1").succeeds().stderr;
     let last = said.lines().last().unwrap();
     assert!(last.starts_with("deleted: ") && last.ends_with(" files"), "{said}");
-    for words in ["save -q large:1 -o again.tar", "export -q large:1 -o again.ext4", "commit -q large-1"] {
+    for words in ["save -q large:1 -o again.tar", "export -q large:1 -o other.tar", "commit -q large-1"] {
         scene.run(words).succeeds().stderr_is("");
     }
 }

@@ -7,6 +7,8 @@ use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::run_around::devices;
+use crate::support::screen::{self, side};
 use crate::support::{Image, Layer, Scene, image, layer, needs};
 
 /// A base layer with a shell and its commands.
@@ -124,7 +126,7 @@ fn command_has_what_a_container_has_and_no_more() {
         "--net none box",
         "busybox grep -c : /proc/net/dev; echo; busybox cat /etc/resolv.conf",
     );
-    let _ = said.succeeds().stdout_is("1");
+    let _ = said.succeeds().stdout_is(&devices().len().to_string());
     let said = shell(&scene, "--keep-caps box", "busybox grep CapEff /proc/self/status").succeeds().stdout;
     let own = fs::read_to_string("/proc/thread-self/status").unwrap();
     let own = own.lines().find(|line| line.starts_with("CapEff")).unwrap();
@@ -320,18 +322,14 @@ struct Terminal {
 
 impl Terminal {
     fn open(scene: &Scene) -> Self {
-        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-        let keys =
-            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
-        grantpt(&keys).and_then(|()| unlockpt(&keys)).expect("it opens");
-        let name = ptsname(&keys, Vec::new()).expect("it has a name").into_string().expect("text");
-        let side = || fs::OpenOptions::new().read(true).write(true).open(&name).expect("its other side");
+        let (keys, name) = screen::open(24, 80);
         let mut shell = std::process::Command::new("setsid");
         shell.args(["--ctty", "sh", "-i"]).env_clear().current_dir(scene.path(""));
         shell.env("PS1", "outer> ").env("PATH", "/usr/bin:/bin").env("OVLCTL_NO_SYNC", "1");
         shell.env("RUN", format!("{} --root {} run", env!("CARGO_BIN_EXE_ovlctl"), scene.store().display()));
-        let shell = shell.stdin(side()).stdout(side()).stderr(side()).spawn().expect("a shell");
-        Self { keys: keys.into(), shell, said: String::new() }
+        let shell =
+            shell.stdin(side(&name)).stdout(side(&name)).stderr(side(&name)).spawn().expect("a shell");
+        Self { keys, shell, said: String::new() }
     }
 
     /// Presses keys.
@@ -371,8 +369,7 @@ fn terminal_behaves_as_for_any_program() {
     // What is typed is shown too: so what is waited for is not what was typed.
     terminal.shows("outer> ").types("$RUN -e PS1='in''ner> ' box -- /bin/sh\n").shows("inner> ");
     terminal.types("busybox tty\n").shows("/dev/console");
-    let size = rustix::termios::Winsize { ws_row: 33, ws_col: 77, ws_xpixel: 0, ws_ypixel: 0 };
-    rustix::termios::tcsetwinsize(&terminal.keys, size).unwrap();
+    screen::resize(&terminal.keys, 33, 77);
     terminal.types("busybox stty size\n").shows("33 77").shows("inner> ");
     // A job that says when it is stopped by a key, and that it goes on.
     let job = "\"trap 'echo wo''ken; exit 3' CONT; echo sl''eeps; while :; do busybox sleep 0.1; done\"";

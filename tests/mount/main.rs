@@ -30,7 +30,7 @@ impl Scene {
     #[track_caller]
     fn new() -> Self {
         own_mount_namespace().expect("tests of mounts run as root");
-        let scene = Self { dir: tempfile::tempdir_in("/var/tmp").unwrap() };
+        let scene = Self { dir: tempfile::tempdir_in(place()).unwrap() };
         for name in ["upper", "work", "target"] {
             scene.mkdir(name);
         }
@@ -107,6 +107,11 @@ impl Scene {
     }
 }
 
+/// Where tests have their directories: not on tmpfs, which differs from what people use, nor on overlayfs.
+fn place() -> PathBuf {
+    std::env::var_os("OVLCTL_TEST_DIR").map_or_else(|| "/var/tmp".into(), PathBuf::from)
+}
+
 /// Whether this kernel has a method; where not, says so on stderr: the test leaves it out.
 #[expect(
     clippy::print_stderr,
@@ -122,7 +127,7 @@ fn has(method: Method) -> bool {
 
 /// The methods that this kernel has and that any directory can be mounted by.
 fn methods() -> Vec<Method> {
-    let layers = probe::layers(&Dir::open(Path::new("/var/tmp")).unwrap()).unwrap();
+    let layers = probe::layers(&Dir::open(&place()).unwrap()).unwrap();
     match layers {
         probe::Layers::Handles => vec![Method::Fd, Method::Path, Method::ProcFd],
         probe::Layers::Strings => vec![Method::Path, Method::ProcFd],
