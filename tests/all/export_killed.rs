@@ -1,26 +1,51 @@
-//! A directory that an export did not finish says so.
+//! What is left of an export that did not end: nothing where it was asked to, and else a directory that says so.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Output, Stdio};
+use std::thread;
+use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
+use crate::support::tracer::{self, Happens};
 use crate::support::{Scene, image, layer};
+
+/// An image of many files, and a directory to export it to.
+fn scene() -> Scene {
+    let many = (0..2000).fold(layer(), |layer, nr| layer.file(&format!("d{}/f{nr}", nr % 50), "x"));
+    let scene = Scene::with("image.tar", &image("web:1").layer(&many));
+    scene.mkdir("to");
+    scene
+}
+
+/// What is in that directory.
+fn names(scene: &Scene) -> Vec<String> {
+    let names = fs::read_dir(scene.path("to")).expect("it is there");
+    names.map(|entry| entry.expect("readdir").file_name().into_string().expect("plain")).collect()
+}
+
+/// Exports to a directory, and lets something befall that as soon as it has begun there.
+fn befalls(scene: &Scene, target: &str, happens: Happens) -> Output {
+    let command = scene.command(&["export", "web:1", "--format", "dir", "-o", target]);
+    let mut done = false;
+    tracer::run(&command, Stdio::null(), &scene.path(""), &mut |_| {
+        if done {
+            // It looks for signals ten times a second, and is not to be ready before.
+            thread::sleep(Duration::from_millis(1));
+        } else if !names(scene).is_empty() {
+            done = true;
+            return happens;
+        }
+        Happens::Nothing
+    })
+}
 
 #[test]
 fn what_a_killed_export_leaves_in_a_directory_has_its_name() {
-    let scene = Scene::new();
-    let many = (0..2000).fold(layer(), |layer, nr| layer.file(&format!("d{}/f{nr}", nr % 50), "x"));
-    scene.save("image.tar", &image("web:1").layer(&many));
-    scene.run("load image.tar").succeeds();
-    let to = scene.mkdir("to");
-    let names = || -> Vec<String> {
-        fs::read_dir(&to).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-    };
-    let mut child = scene.command(&["export", "web:1", "--format", "dir", "-o", "to"]).spawn().unwrap();
-    while names().is_empty() {
-        std::thread::yield_now();
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let left = names();
+    let scene = scene();
+    assert_eq!(befalls(&scene, "to", Happens::Kill).status.signal(), Some(Signal::SIGKILL as i32));
+    let left = names(&scene);
     assert!(left.len() == 1 && left[0].starts_with(".to.ovlctl-"), "{left:?}");
     scene
         .run("export web:1 --format dir -o to")
@@ -28,14 +53,13 @@ fn what_a_killed_export_leaves_in_a_directory_has_its_name() {
         .stderr_is("ovlctl: cannot export 'web:1' to to: there is a directory that is not empty");
 }
 
-/// It cannot be replaced by another directory.
 #[test]
-fn mount_point_takes_an_export() {
-    let scene = Scene::with(
-        "image.tar",
-        &image("web:1").layer(&layer().dir("./").mode(0o711).dir("d").file("d/f", "x")),
-    );
-    scene.tmpfs("to", "8m");
-    scene.run("export web:1 --format dir -o to").succeeds();
-    scene.shows_at("to", "d 0711 .\nd 0755 d\nf 0644 d/f  x");
+fn interrupted_export_leaves_nothing() {
+    let scene = scene();
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let output = befalls(&scene, "to/new", Happens::Signalled(signal));
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        assert_eq!(output.status.signal(), Some(signal as i32));
+        assert_eq!(names(&scene), [""; 0]);
+    }
 }

@@ -244,8 +244,12 @@ fn killed_probe_without_a_store_is_in_nobody_s_way() {
     killed_in_the_middle(&scene, &root, 1);
     scene.run("probe --for upper").succeeds();
     assert_eq!(entries(&root), Vec::<PathBuf>::new());
-    killed_in_the_middle(&scene, &root, 5);
-    assert_eq!(entries(&root).len(), 1, "it was not killed in the middle");
+    let is_left = |_| {
+        killed_in_the_middle(&scene, &root, 5);
+        !entries(&root).is_empty()
+    };
+    assert!((0..20).any(is_left), "it was never killed in the middle");
+    assert_eq!(entries(&root).len(), 1);
     scene.save("web.tar", &image("web").layer(&layer().file("a", "1")));
     scene.run("load web.tar").succeeds();
     let left = entries(&root).into_iter().filter(|path| path.to_string_lossy().contains("probe"));
