@@ -230,6 +230,8 @@ fn umount_leaves_what_is_not_ours() {
 #[test]
 fn target_is_made_on_request_only() {
     let scene = loaded();
+    scene.run("mount web:1 new/deep/root").fails(1);
+    assert!(!scene.path("new").exists());
     scene.run("mount --mkdir web:1 new/deep/root").succeeds();
     scene.shows_at("new/deep/root", TREE);
 }

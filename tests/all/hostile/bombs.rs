@@ -16,7 +16,7 @@ const PACKINGS: [Packing; 4] = [Packing::Gzip, Packing::Zstd, Packing::Xz, Packi
 /// once what it remembers of one (limit `memory`).
 const MOST_MEMORY: i64 = (64 + 2 * 64) << 10;
 
-/// Checks the most memory that any process took that this test has waited for.
+/// Checks the most memory that any process took that this one has waited for: nextest gives each test one.
 #[track_caller]
 fn memory_is_bounded() {
     let peak = getrusage(UsageWho::RUSAGE_CHILDREN).expect("getrusage").max_rss();
@@ -264,27 +264,17 @@ fn what_must_be_remembered_of_a_layer_is_bounded() {
     let value = vec![b'v'; 60 << 10];
     let big: &[(&str, &[u8])] = &[("SCHILY.xattr.user.a", &value)];
     let base = layer().file("x", "1").tar();
-    let layers: [(&str, Vec<u8>); 4] = [
-        ("directories", headers(40_000, |nr| header(b'5', format!("d{nr}/").as_bytes()).block())),
-        ("whiteouts", headers(80_000, |nr| header(b'0', format!("d/.wh.f{nr}").as_bytes()).block())),
-        (
-            "links below",
-            headers(20_000, |nr| {
-                header(b'1', format!("l{nr}").as_bytes()).with(157, format!("x{nr}").as_bytes()).block()
-            }),
-        ),
-        (
-            "attributes",
-            headers(100, |nr| {
-                [records(b'x', big), header(b'5', format!("d{nr}").as_bytes()).block()].concat()
-            }),
-        ),
-    ];
-    for (what, tar) in layers {
+    let directories = headers(40_000, |nr| header(b'5', format!("d{nr}/").as_bytes()).block());
+    let whiteouts = headers(80_000, |nr| header(b'0', format!("d/.wh.f{nr}").as_bytes()).block());
+    let links_below = headers(20_000, |nr| {
+        header(b'1', format!("l{nr}").as_bytes()).with(157, format!("x{nr}").as_bytes()).block()
+    });
+    let attributes =
+        headers(100, |nr| [records(b'x', big), header(b'5', format!("d{nr}").as_bytes()).block()].concat());
+    for tar in [directories, whiteouts, links_below, attributes] {
         let image = image("bad:1").layer_of_bytes(base.clone()).layer_of_bytes(tar);
         let archive = packed(&image, Packing::Zstd);
         lab.archive_refused(&archive, "--limit memory=4M", &format!("more than 4M bytes {words}8M`"));
-        let _ = what;
     }
     // Megabytes that never come together are not remembered: a directory described again and again is.
     let image = image("bad:1")
