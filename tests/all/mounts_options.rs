@@ -226,8 +226,8 @@ fn more_layers_than_the_page_holds_are_refused_by_links() {
 
 #[test]
 fn more_layers_than_overlayfs_takes_are_refused() {
+    let scene = deep(501);
     for method in ["fd", "path", "procfd", "links"] {
-        let scene = deep(501);
         scene
             .run(&format!("mount --method {method} deep root"))
             .fails(5)
