@@ -3,7 +3,7 @@
 //! Two phases, so that layers can be unpacked side by side and settled in order:
 //!
 //! 1. [`unpack`] reads the tar and writes all inodes but whiteouts, knowing nothing of the layers below. Directories stay
-//!    0700 and bare: a default ACL or a setgid bit would pass to what is made in them.
+//!    0755 and bare: a default ACL or a setgid bit would pass to what is made in them.
 //! 2. [`Unpacked::settle`] does what depends on the layers below: whiteouts, opaque marks, directories that the tar only
 //!    implies, hard links to files of other layers. It ends with the directories' own metadata, deepest first.
 //!

@@ -18,6 +18,10 @@ use super::{LeftOut, Unheld, XattrPolicy};
 /// Mode bits that chown(2) and write(2) may clear.
 const SPECIAL_BITS: u32 = 0o7000;
 
+/// The mode to make directories with, less the umask: what nearly all of them are to have in the end. Nothing of it passes
+/// to what is made in them.
+pub(super) const DIRECTORY_AT_BIRTH: u32 = 0o755;
+
 /// How many attributes that could not be held are named; all are counted.
 const NAMED: usize = 8;
 
@@ -181,6 +185,17 @@ impl Stamp {
     fn name(&self, dir: &Dir, name: &[u8], meta: &Meta, path: &[u8]) -> Result<(), Error> {
         self.xattrs(meta, path, |key, value| dir.set_xattr(name, key, value))?;
         dir.set_times(name, meta.mtime.seconds, meta.mtime.nanos).entry(path)
+    }
+
+    /// Gives `meta` to the directory `name`, made with [`DIRECTORY_AT_BIRTH`], in which nothing is made afterwards.
+    pub(super) fn directory_at(&self, dir: &Dir, name: &[u8], meta: &Meta, path: &[u8]) -> Result<(), Error> {
+        if !self.is_born_so(meta) {
+            dir.chown(name, meta.uid, meta.gid).entry(path)?;
+        }
+        if meta.mode != DIRECTORY_AT_BIRTH & !self.umask {
+            dir.chmod(name, meta.mode).entry(path)?;
+        }
+        self.name(dir, name, meta, path)
     }
 
     /// Gives `meta` to the directory `dir`, in which nothing is made afterwards.

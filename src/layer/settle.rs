@@ -178,7 +178,7 @@ impl Settle<'_> {
     /// Gives every directory its marks and metadata, children before their parents.
     fn directories(&mut self, views: &[View]) -> Result<(), Error> {
         for id in self.tree.ids().rev() {
-            let mut path = self.tree.path(id);
+            let path = self.tree.path(id);
             let (node, view) = (self.tree.node(id), &views[id.index()]);
             let not_described = match view {
                 View::Merged(merged) if node.described.is_none() => {
@@ -186,13 +186,17 @@ impl Settle<'_> {
                 }
                 View::Merged(_) | View::Unknown | View::Nothing | View::Replaced => Meta::UNDESCRIBED,
             };
-            let dir = self.handles.get(self.tree, id).entry(&path)?;
-            if path.is_empty() {
-                path = b".".to_vec();
-            } else if node.opaque || matches!(view, View::Replaced) {
-                whiteout::mark_opaque(&dir).entry(&path)?;
+            let meta = node.described.as_ref().unwrap_or(&not_described);
+            if id == ROOT {
+                self.stamp.directory(&*self.handles.get(self.tree, ROOT).entry(b".")?, meta, b".")?;
+                continue;
             }
-            self.stamp.directory(&dir, node.described.as_ref().unwrap_or(&not_described), &path)?;
+            if node.opaque || matches!(view, View::Replaced) {
+                whiteout::mark_opaque(&*self.handles.get(self.tree, id).entry(&path)?).entry(&path)?;
+            }
+            // By its name: most directories have none in them, and need not be opened once more.
+            let dir = self.handles.get(self.tree, self.tree.parent(id)).entry(&path)?;
+            self.stamp.directory_at(&dir, self.tree.name(id), meta, &path)?;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use crate::sys::dir::{self, Dir, FileType};
 use super::Apply;
 use crate::layer::error::{Error, For, Refusal};
 use crate::layer::lower_links::Spot;
+use crate::layer::meta::DIRECTORY_AT_BIRTH;
 use crate::layer::tree::{NodeId, OF_DIRECTORY, ROOT};
 use crate::layer::whiteout;
 
@@ -32,7 +33,7 @@ impl Apply<'_, '_> {
         if whiteout::is_reserved(&at.name) {
             return Err(Refusal::Reserved(at.name.to_vec()).of(entry));
         }
-        self.room_for(at, entry)?.mkdir(&at.name, 0o700).entry(entry)?;
+        self.room_for(at, entry)?.mkdir(&at.name, DIRECTORY_AT_BIRTH).entry(entry)?;
         Ok(self.tree.add(at.parent, &at.name))
     }
 
