@@ -49,6 +49,7 @@ pub(super) fn layer(
     let handles = Handles::new(diff).map_err(Error::Call)?;
     let mut apply = Apply {
         tree: Tree::new(),
+        here: ROOT,
         links: LowerLinks::default(),
         handles,
         displaced,
@@ -69,6 +70,8 @@ pub(super) fn layer(
 
 struct Apply<'a, 'w> {
     tree: Tree,
+    /// Where the last member went: the next one mostly goes there too.
+    here: NodeId,
     links: LowerLinks,
     handles: Handles,
     displaced: Displaced<'a>,

@@ -123,6 +123,18 @@ impl Tree {
         !node.removed && node.parent == parent && *node.name == *name
     }
 
+    /// Whether a directory is there, and at this path; without a hash for each name, as [`kid`](Self::kid) takes.
+    pub(super) fn is_at(&self, id: NodeId, path: &[&[u8]]) -> bool {
+        let mut here = id;
+        for part in path.iter().rev() {
+            if here == ROOT || self.name(here) != *part {
+                return false;
+            }
+            here = self.parent(here);
+        }
+        here == ROOT && self.is_there(id)
+    }
+
     /// Returns the directory that `id` is in; the root is in itself.
     pub(super) fn parent(&self, id: NodeId) -> NodeId {
         self.node(id).parent
@@ -134,24 +146,22 @@ impl Tree {
     }
 
     /// Returns the path of a directory from the root, without links on the way; the root's is empty.
-    pub(super) fn path(&self, mut id: NodeId) -> Vec<u8> {
-        let mut names = Vec::new();
-        while id != ROOT {
-            names.push(self.name(id));
-            id = self.parent(id);
-        }
-        names.reverse();
-        names.join(&b'/')
+    pub(super) fn path(&self, id: NodeId) -> Vec<u8> {
+        self.path_of(self.parent(id), self.name(id))
     }
 
     /// Returns the path of `name` in a directory.
     pub(super) fn path_of(&self, parent: NodeId, name: &[u8]) -> Vec<u8> {
-        let mut path = self.path(parent);
-        if !path.is_empty() {
-            path.push(b'/');
+        let mut path = vec![b'/'; self.path_len(parent, name)];
+        let (mut end, mut here, mut part) = (path.len(), parent, name);
+        loop {
+            let start = end - part.len();
+            path[start..end].copy_from_slice(part);
+            if here == ROOT {
+                return path;
+            }
+            (end, part, here) = (start - 1, self.name(here), self.parent(here));
         }
-        path.extend_from_slice(name);
-        path
     }
 
     /// Whether the path of `name` in `parent` is one that the kernel takes: links can lead to longer ones than the
@@ -222,10 +232,10 @@ impl Tree {
         removed
     }
 
-    /// Notes that `name` in `parent` is taken.
-    pub(super) fn take_name(&mut self, parent: NodeId, name: &[u8]) {
+    /// Notes that `name` in `parent` is taken; `true` where it may have been taken before.
+    pub(super) fn take_name(&mut self, parent: NodeId, name: &[u8]) -> bool {
         let hash = self.hash(parent, name);
-        self.seen.insert(hash);
+        self.seen.insert(hash)
     }
 
     /// Whether `name` in `parent` may be taken, by a directory or anything else.
@@ -308,7 +318,11 @@ mod tests {
         let a = tree.add(ROOT, b"a");
         let b = tree.add(a, b"b");
         assert_eq!(tree.path_of(b, b"c"), b"a/b/c");
+        assert!(tree.is_at(b, &[b"a", b"b"]) && tree.is_at(ROOT, &[]));
+        let elsewhere: [&[&[u8]]; 4] = [&[], &[b"b"], &[b"a", b"c"], &[b"a", b"a", b"b"]];
+        assert!(elsewhere.iter().all(|path| !tree.is_at(b, path)));
         assert_eq!(tree.remove(a), [b, a]);
+        assert!(!tree.is_at(b, &[b"a", b"b"]));
         assert_eq!(tree.kid(ROOT, b"a"), None);
         let again = tree.add(ROOT, b"a");
         assert_ne!(again, a);
@@ -331,8 +345,9 @@ mod tests {
         let mut tree = Tree::new();
         let a = tree.add(ROOT, b"a");
         assert!(!tree.may_be_taken(a, b"x"));
-        tree.take_name(a, b"x");
+        assert!(!tree.take_name(a, b"x"));
         assert!(tree.may_be_taken(a, b"x"));
+        assert!(tree.take_name(a, b"x"));
         assert!(!tree.may_be_taken(ROOT, b"x"));
     }
 }

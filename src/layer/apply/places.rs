@@ -53,16 +53,18 @@ impl Apply<'_, '_> {
     /// Sees to it that nothing has this name, notes that it is taken now, and returns its directory.
     pub(super) fn room_for(&mut self, at: &Spot, entry: &[u8]) -> Result<Arc<Dir>, Error> {
         let dir = self.handles.get(&self.tree, at.parent).entry(entry)?;
+        if !self.tree.take_name(at.parent, &at.name) {
+            return Ok(dir);
+        }
         if let Some(id) = self.tree.kid(at.parent, &at.name) {
             self.remove_directory(id, entry)?;
-        } else if self.tree.may_be_taken(at.parent, &at.name) {
+        } else {
             self.links.forget(at);
             if self.is_on_disk(at, entry)? {
                 let path = || self.tree.path_of(at.parent, &at.name);
                 self.displaced.take(&dir, &at.name, path, entry)?;
             }
         }
-        self.tree.take_name(at.parent, &at.name);
         Ok(dir)
     }
 
@@ -95,6 +97,9 @@ impl Apply<'_, '_> {
     /// Returns the directory at `parents`. Links of this layer are followed inside its root; what is missing, or is
     /// something else, becomes an implied directory.
     pub(super) fn enter(&mut self, parents: &[&[u8]], entry: &[u8]) -> Result<NodeId, Error> {
+        if self.tree.is_at(self.here, parents) {
+            return Ok(self.here);
+        }
         let mut here = ROOT;
         for (done, part) in parents.iter().enumerate() {
             match self.tree.kid(here, part) {
@@ -102,6 +107,7 @@ impl Apply<'_, '_> {
                 None => return self.walk(here, &parents[done..], entry),
             }
         }
+        self.here = here;
         Ok(here)
     }
 

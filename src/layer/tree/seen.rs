@@ -24,8 +24,9 @@ impl Seen {
         Self::Exactly(HashSet::new())
     }
 
-    /// Adds a hash.
-    pub(super) fn insert(&mut self, hash: u64) {
+    /// Adds a hash; `true` where it may have been added before.
+    pub(super) fn insert(&mut self, hash: u64) -> bool {
+        let before = self.may_have(hash);
         match self {
             Self::Exactly(hashes) if hashes.len() < EXACTLY => {
                 hashes.insert(hash);
@@ -38,6 +39,7 @@ impl Seen {
             }
             Self::Perhaps(filter) => set(filter, hash),
         }
+        before
     }
 
     /// Whether a hash may have been added.
