@@ -23,7 +23,7 @@ use super::whiteout::{self, Name};
 use super::writer::{Job, Writers};
 
 /// Files up to this size are left to the writers.
-const SMALL: u64 = 1 << 20;
+pub(super) const SMALL: u64 = 1 << 20;
 
 /// What is known of the layer after its last member.
 pub(super) struct Applied {

@@ -7,10 +7,11 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use super::recipe::Packer;
 
 /// How large a block is. Larger ones leave the processor's cache, smaller ones wake threads more often.
-const BLOCK: usize = 512 << 10;
+pub(super) const BLOCK: usize = 512 << 10;
 
-/// How many blocks there are. A pool without bound costs a fifth to two fifths more time in page faults.
-pub(super) const BLOCKS: usize = 16;
+/// How many blocks there are. Each is made of new pages once, which costs the kernel as much as a dozen small files: a pool
+/// without bound a fifth to two fifths more time. Too few would wait for one another (`writer.rs`).
+pub(super) const BLOCKS: usize = 8;
 
 /// Memory for layers that are unpacked one after the other.
 #[derive(Default)]
