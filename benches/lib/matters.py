@@ -39,10 +39,12 @@ def from_a_pipe(place, rounds):
     pipe = ["sh", "-c", f"cat {archive} | {place.program} --root {place.root} load -q -"]
     ways = {"file": place.ovlctl("load", "-q", archive), "pipe": pipe}
     times = {way: [] for way in ways}
-    for _ in range(rounds):
+    for nr in range(rounds + 1):
         for way, command in ways.items():
             place.emptied()
-            times[way].append(run(command).wall)
+            took = run(command).wall
+            if nr > 0:
+                times[way].append(took)
     yield "load from a pipe : from a file", median(times["pipe"]) / median(times["file"]), "×", "≤ 1.2"
 
 
