@@ -48,11 +48,12 @@ mod tree;
 mod umount;
 
 use std::ffi::OsString;
-use std::io::ErrorKind;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::mount::container::container_on;
 use crate::store::{self, Store};
@@ -66,8 +67,20 @@ use look::{Looks, When};
 
 /// Mounts image archives as writable root filesystems on overlayfs.
 #[derive(Debug, Parser)]
-#[command(name = "ovlctl", version, max_term_width = 100, after_help = fault::EXIT_CODES)]
+#[command(name = NAME, version = VERSION, max_term_width = 100, after_help = fault::EXIT_CODES)]
 struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const NAME: &str = "ovlctl";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What all verbs take.
+#[derive(Debug, Args)]
+struct Common {
     /// The store; /var/lib/ovlctl by default
     #[arg(long, global = true, env = "OVLCTL_ROOT", value_name = "DIR")]
     root: Option<PathBuf>,
@@ -76,61 +89,84 @@ struct Cli {
     config: Option<OsString>,
     #[command(flatten)]
     looks: Looks,
-    #[command(subcommand)]
-    verb: Verb,
 }
 
-#[derive(Debug, Subcommand)]
-enum Verb {
-    Mount(mount::Mount),
-    Umount(umount::Umount),
-    Load(load::Load),
-    Save(save::Save),
-    Export(export::Export),
-    Images(images::Images),
-    Layers(images::Layers),
-    Mounts(mounts::Mounts),
-    Inspect(inspect::Inspect),
-    History(history::History),
-    Tree(tree::Tree),
-    Blame(blame::Blame),
-    Run(run::Run),
-    Bisect(bisect::Bisect),
-    Ls(ls::Ls),
-    Cat(ls::Cat),
-    Cp(cp::Cp),
-    Commit(commit::Commit),
-    Squash(squash::Squash),
-    Snapshot(snapshots::Snapshot),
-    Snapshots(snapshots::Snapshots),
-    Reset(snapshots::Reset),
-    Branch(snapshots::Branch),
-    Tag(remove::Tag),
-    Rm(remove::Rm),
-    Prune(prune::Prune),
-    Check(check::Check),
-    Df(df::Df),
-    Diff(diff::Diff),
-    Plan(mount::plan::Plan),
-    Probe(probe::Probe),
-    Config(config::Show),
-    Completions(complete::Completions),
+/// Makes an enum of verbs, each with its name and what is typed for it.
+macro_rules! verbs {
+    ($($(#[$shown:meta])* $name:literal $verb:ident($arguments:ty),)*) => {
+        #[derive(Debug, Subcommand)]
+        enum Verb {
+            $($(#[$shown])* #[command(name = $name)] $verb($arguments),)*
+        }
+
+        impl Verb {
+            fn act(&mut self) -> &mut dyn Act {
+                match self {
+                    $(Self::$verb(verb) => verb,)*
+                }
+            }
+
+            /// Makes the command of the verb of this name.
+            fn command(name: &str) -> Option<Command> {
+                match name {
+                    $($name => Some(<$arguments>::augment_args(Command::new($name))),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+verbs! {
+    "mount" Mount(mount::Mount),
+    "umount" Umount(umount::Umount),
+    "load" Load(load::Load),
+    "save" Save(save::Save),
+    "export" Export(export::Export),
+    "images" Images(images::Images),
+    "layers" Layers(images::Layers),
+    "mounts" Mounts(mounts::Mounts),
+    "inspect" Inspect(inspect::Inspect),
+    "history" History(history::History),
+    "tree" Tree(tree::Tree),
+    "blame" Blame(blame::Blame),
+    "run" Run(run::Run),
+    "bisect" Bisect(bisect::Bisect),
+    "ls" Ls(ls::Ls),
+    "cat" Cat(ls::Cat),
+    "cp" Cp(cp::Cp),
+    "commit" Commit(commit::Commit),
+    "squash" Squash(squash::Squash),
+    "snapshot" Snapshot(snapshots::Snapshot),
+    "snapshots" Snapshots(snapshots::Snapshots),
+    "reset" Reset(snapshots::Reset),
+    "branch" Branch(snapshots::Branch),
+    "tag" Tag(remove::Tag),
+    "rm" Rm(remove::Rm),
+    "prune" Prune(prune::Prune),
+    "check" Check(check::Check),
+    "df" Df(df::Df),
+    "diff" Diff(diff::Diff),
+    "plan" Plan(mount::plan::Plan),
+    "probe" Probe(probe::Probe),
+    "config" Config(config::Show),
+    "completions" Completions(complete::Completions),
     #[command(hide = true)]
-    Complete(complete::Complete),
+    "complete" Complete(complete::Complete),
     #[command(hide = true)]
-    Manuals(manuals::Manuals),
+    "manuals" Manuals(manuals::Manuals),
     #[command(hide = true)]
-    Sweep(sweep::Sweep),
+    "sweep" Sweep(sweep::Sweep),
     #[command(hide = true)]
-    Sync(sync::Sync),
+    "sync" Sync(sync::Sync),
     #[command(hide = true)]
-    Thaw(thaw::Thaw),
+    "thaw" Thaw(thaw::Thaw),
     #[command(hide = true)]
-    Loader(loader::Loader),
+    "loader" Loader(loader::Loader),
     #[command(hide = true)]
-    Enter(enter::Enter),
+    "enter" Enter(enter::Enter),
     #[command(hide = true)]
-    Init(init::Init),
+    "init" Init(init::Init),
 }
 
 /// Runs the command line of this process.
@@ -138,21 +174,19 @@ enum Verb {
 pub fn main() -> ExitCode {
     let mut words = std::env::args_os();
     let Some(helper) = words.next().and_then(|program| Helper::called(&program)) else {
-        return ExitCode::from(run(std::env::args_os().collect()));
+        return ExitCode::from(run(&std::env::args_os().collect::<Vec<_>>()));
     };
     match helper.translated(&words.collect::<Vec<_>>()) {
         Ok(None) => ExitCode::SUCCESS,
-        Ok(Some(line)) => ExitCode::from(Helper::exit(run(line))),
+        Ok(Some(line)) => ExitCode::from(Helper::exit(run(&line))),
         Err(wrong) => ExitCode::from(Helper::exit(Fault::usage(wrong).report())),
     }
 }
 
 /// Runs a command line, and returns its exit code.
-fn run(line: Vec<OsString>) -> u8 {
-    When::typed(&line).iter().for_each(|when| when.hold());
-    let matches = Cli::command().try_get_matches_from(line);
-    let read = matches.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
-    let (cli, matches) = match read {
+fn run(line: &[OsString]) -> u8 {
+    When::typed(line).iter().for_each(|when| when.hold());
+    let (cli, matches) = match parsed(line) {
         Ok(read) => read,
         Err(error) => {
             let _ = error.print();
@@ -166,11 +200,33 @@ fn run(line: Vec<OsString>) -> u8 {
     }
 }
 
+/// Understands a command line.
+///
+/// Most are understood by the verb that they name alone, and to tell clap of all others takes longer than many a verb does. What is
+/// wrong with a line, and what help there is, only the whole command knows.
+fn parsed(line: &[OsString]) -> Result<(Cli, ArgMatches), clap::Error> {
+    match parsed_by(named_alone(line), line) {
+        Err(error) if error.kind() != ErrorKind::DisplayVersion => parsed_by(Cli::command(), line),
+        done => done,
+    }
+}
+
+fn parsed_by(command: Command, line: &[OsString]) -> Result<(Cli, ArgMatches), clap::Error> {
+    let matches = command.try_get_matches_from(line)?;
+    Ok((Cli::from_arg_matches(&matches)?, matches))
+}
+
+/// Makes a command with no verb but the first that a line may mean.
+fn named_alone(line: &[OsString]) -> Command {
+    let common = Common::augment_args(Command::new(NAME).version(VERSION));
+    common.subcommands(line.iter().skip(1).filter_map(|word| word.to_str()).find_map(Verb::command))
+}
+
 impl Cli {
     fn run(mut self, config: Config) -> Result<(), Fault> {
         let files = crate::sys::raise_file_limit();
         crate::sys::outlive_size_limit();
-        look::tell(self.looks.verbose);
+        look::tell(self.common.looks.verbose);
         config.color().hold();
         config.units().hold();
         let act = self.verb.act();
@@ -195,52 +251,6 @@ impl Verb {
             self,
             Self::Sweep(_) | Self::Sync(_) | Self::Thaw(_) | Self::Loader(_) | Self::Enter(_) | Self::Init(_)
         )
-    }
-
-    fn act(&mut self) -> &mut dyn Act {
-        match self {
-            Self::Mount(verb) => verb,
-            Self::Umount(verb) => verb,
-            Self::Load(verb) => verb,
-            Self::Save(verb) => verb,
-            Self::Export(verb) => verb,
-            Self::Images(verb) => verb,
-            Self::Layers(verb) => verb,
-            Self::Mounts(verb) => verb,
-            Self::Inspect(verb) => verb,
-            Self::History(verb) => verb,
-            Self::Tree(verb) => verb,
-            Self::Blame(verb) => verb,
-            Self::Run(verb) => verb,
-            Self::Bisect(verb) => verb,
-            Self::Ls(verb) => verb,
-            Self::Cat(verb) => verb,
-            Self::Cp(verb) => verb,
-            Self::Commit(verb) => verb,
-            Self::Squash(verb) => verb,
-            Self::Snapshot(verb) => verb,
-            Self::Snapshots(verb) => verb,
-            Self::Reset(verb) => verb,
-            Self::Branch(verb) => verb,
-            Self::Tag(verb) => verb,
-            Self::Rm(verb) => verb,
-            Self::Prune(verb) => verb,
-            Self::Check(verb) => verb,
-            Self::Df(verb) => verb,
-            Self::Diff(verb) => verb,
-            Self::Plan(verb) => verb,
-            Self::Probe(verb) => verb,
-            Self::Config(verb) => verb,
-            Self::Completions(verb) => verb,
-            Self::Complete(verb) => verb,
-            Self::Manuals(verb) => verb,
-            Self::Sweep(verb) => verb,
-            Self::Sync(verb) => verb,
-            Self::Thaw(verb) => verb,
-            Self::Loader(verb) => verb,
-            Self::Enter(verb) => verb,
-            Self::Init(verb) => verb,
-        }
     }
 }
 
@@ -277,7 +287,7 @@ impl Context {
     fn readable_store(&self) -> Result<Store, Cause> {
         self.open_store().map_err(|error| match (&error, caps::missing(TO_READ)) {
             (store::Error::File { source, .. }, missing)
-                if source.kind() == ErrorKind::PermissionDenied && !missing.is_empty() =>
+                if source.kind() == io::ErrorKind::PermissionDenied && !missing.is_empty() =>
             {
                 Cause::NotPermitted(missing)
             }
@@ -306,4 +316,37 @@ fn permit(verb: &'static str, needed: &[Need]) -> Result<(), Fault> {
         return Err(Fault::new(verb, "", Cause::UserNamespace));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_means_by_its_verb_alone_what_it_means_to_the_whole_command() {
+        let said = |parsed: Result<(Cli, ArgMatches), clap::Error>| match parsed {
+            Ok((cli, _)) => format!("{cli:?}"),
+            Err(error) => format!("{:?}: {error}", error.kind()),
+        };
+        for (line, alone) in [
+            ("ovlctl images", true),
+            ("ovlctl mount --root images web /mnt", true),
+            ("ovlctl run web -- images -h", true),
+            ("ovlctl --root /srv --color=never sweep", true),
+            // A verb's name, and no verb.
+            ("ovlctl --root mount images", false),
+            ("ovlctl images mounts", false),
+            ("ovlctl --version", false),
+            ("ovlctl mount --version", false),
+            ("ovlctl mount --help", false),
+            ("ovlctl help mount", false),
+            ("ovlctl images --nonsense", false),
+            ("ovlctl imges", false),
+            ("ovlctl", false),
+        ] {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(parsed_by(named_alone(&words), &words).is_ok(), alone, "{line}");
+            assert_eq!(said(parsed(&words)), said(parsed_by(Cli::command(), &words)), "{line}");
+        }
+    }
 }

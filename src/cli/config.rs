@@ -88,20 +88,21 @@ impl Config {
             Some(ValueSource::EnvVariable) => Origin::Environment(variable),
             Some(_) | None => Origin::Default,
         };
+        let common = &cli.common;
         let from = origin("config", "OVLCTL_CONFIG", "--config");
-        let (path, settings) = match &cli.config {
+        let (path, settings) = match &common.config {
             _ if cli.verb.is_ours() => (None, Settings::default()),
             Some(none) if none.is_empty() => (None, Settings::default()),
             Some(named) => lenient(&cli.verb, read(Path::new(named), &from))?,
             None => lenient(&cli.verb, read(Path::new(USUAL), &from))?,
         };
         let file = path.as_deref();
-        let root = cli.root.clone().map(|root| Valued(root, origin("root", "OVLCTL_ROOT", "--root")));
+        let root = common.root.clone().map(|root| Valued(root, origin("root", "OVLCTL_ROOT", "--root")));
         let unwanted = When::is_unwanted(std::env::var_os(NO_COLOR).as_deref())
             .then_some(Valued(When::Never, Origin::Environment(NO_COLOR)));
-        let color = cli.looks.color.map(|when| Valued(when, Origin::Argument("--color"))).or(unwanted);
-        let bytes = cli.looks.bytes.then_some(Valued(true, Origin::Argument("--bytes")));
-        let time = cli.looks.time.map(|form| Valued(form, Origin::Argument("--time")));
+        let color = common.looks.color.map(|when| Valued(when, Origin::Argument("--color"))).or(unwanted);
+        let bytes = common.looks.bytes.then_some(Valued(true, Origin::Argument("--bytes")));
+        let time = common.looks.time.map(|form| Valued(form, Origin::Argument("--time")));
         Ok(Self {
             root: Valued::over(root, settings.root.as_ref(), file, ROOT.into()),
             color: Valued::over(color, settings.color.as_ref(), file, When::Auto),
