@@ -27,11 +27,12 @@ pub mod tree;
 
 use std::ffi::{CString, OsStr};
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
-use std::sync::LazyLock;
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, OnceLock};
 
 pub use rustix::io::Errno;
 
@@ -125,11 +126,38 @@ pub fn set_umask(mask: u32) {
     let _ = rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
 }
 
-/// Returns what tells this boot of the machine from all others (random(4)). Containers have that of their host.
+/// Returns what tells this boot of the machine from all others (random(4)). Containers have that of their host. Read once: no
+/// process outlives its boot.
 pub fn boot_id() -> Result<String, CallFailed> {
     const FILE: &str = "/proc/sys/kernel/random/boot_id";
-    let text = std::fs::read_to_string(FILE).map_err(|e| CallFailed::of_io(format!("open({FILE:?})"), &e))?;
-    Ok(text.trim_end().to_owned())
+    static BOOT: OnceLock<String> = OnceLock::new();
+    if let Some(boot) = BOOT.get() {
+        return Ok(boot.clone());
+    }
+    let text = read_proc(FILE.as_ref()).map_err(|e| CallFailed::of_io(format!("open({FILE:?})"), &e))?;
+    Ok(BOOT.get_or_init(|| String::from_utf8_lossy(&text).trim_end().to_owned()).clone())
+}
+
+/// Reads a file under /proc in as few pieces as the kernel gives: it tells no size, and the standard library begins with
+/// pieces of 32 bytes then.
+pub fn read_proc(path: &Path) -> io::Result<Vec<u8>> {
+    /// More than most have; the kernel gives a page at a time, or a line that is longer.
+    const USUAL: usize = 16 << 10;
+    let mut text = Vec::with_capacity(USUAL);
+    File::open(path)?.take(u64::MAX).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// What is known of this process, as it was when that was asked for first. Read once: it takes as long as creating some files,
+/// and cannot be opened by a process that is confined.
+static STATUS: LazyLock<String> = LazyLock::new(|| {
+    let status = read_proc("/proc/self/status".as_ref()).unwrap_or_default();
+    String::from_utf8_lossy(&status).into_owned()
+});
+
+/// Returns what /proc/self/status says of `key`, for what does not change while this process runs.
+fn status(key: &str) -> Option<&'static str> {
+    STATUS.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim)
 }
 
 /// Lets a write beyond the limit of file sizes (`ulimit -f`) fail as other writes do, with EFBIG: SIGXFSZ would end this
@@ -184,14 +212,12 @@ pub fn creates_as() -> (u32, u32) {
 
 /// Returns the mode bits that the kernel may clear from what this process creates; never too few.
 ///
-/// Read, not set and reset: umask(2) is the whole process's, and another thread may be creating a file just now. Read once,
-/// for nothing here changes it, and /proc/self/status takes as long as creating some files.
+/// Read, not set and reset: umask(2) is the whole process's, and another thread may be creating a file just now.
 #[must_use]
 pub fn umask() -> u32 {
+    // Asked for each file that is made; told since Linux 4.7.
     static UMASK: LazyLock<u32> = LazyLock::new(|| {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let umask = status.lines().find_map(|line| line.strip_prefix("Umask:")); // since Linux 4.7
-        umask.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok()).unwrap_or(0o777)
+        status("Umask").and_then(|octal| u32::from_str_radix(octal, 8).ok()).unwrap_or(0o777)
     });
     *UMASK
 }

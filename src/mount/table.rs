@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use crate::sys::CallFailed;
+use crate::sys::{CallFailed, read_proc};
 
 /// One mount, as a line of mountinfo has it (proc_pid_mountinfo(5)).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,7 +133,8 @@ const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
 
 /// Reads the mounts of this thread's namespace, in the kernel's order: of two at one target the later is on top.
 pub fn mounts() -> io::Result<Vec<Mount>> {
-    let text = std::fs::read(MOUNTINFO).map_err(|e| CallFailed::of_io(format!("read({MOUNTINFO:?})"), &e))?;
+    let text =
+        read_proc(MOUNTINFO.as_ref()).map_err(|e| CallFailed::of_io(format!("read({MOUNTINFO:?})"), &e))?;
     Ok(parse(&text))
 }
 

@@ -41,7 +41,7 @@ pub struct Confined {
 /// Nothing is reported: what a kernel refuses here is what it lacks, and no part relies on another.
 pub fn confine(needs: &[Need], reach: &Reach<'_>) -> Confined {
     // Read now: /proc/self/status cannot be opened afterwards.
-    let _ = (super::umask(), super::interrupt::ignored());
+    let _ = super::umask();
     let _ = limit_world(reach, &PROC.map(Path::new));
     caps::drop_all_but(needs);
     let _ = rustix::thread::set_no_new_privs(true);

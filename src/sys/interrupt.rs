@@ -1,8 +1,6 @@
 //! Ctrl-C and its like, read instead of obeyed, so that the screen is clean and the work undone before the process ends by
 //! them.
 
-use std::sync::LazyLock;
-
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -77,13 +75,7 @@ fn is_ignored(signal: Signal) -> bool {
     ignored() & (1 << (signal as i32 - 1)) != 0
 }
 
-/// Returns a bit for each signal that this process was started to ignore. Read once: /proc/self/status cannot be opened by a
-/// process that is confined.
-pub(super) fn ignored() -> u64 {
-    static IGNORED: LazyLock<u64> = LazyLock::new(|| {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-        mask.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
-    });
-    *IGNORED
+/// Returns a bit for each signal that this process was started to ignore.
+fn ignored() -> u64 {
+    super::status("SigIgn").and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0)
 }

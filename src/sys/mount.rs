@@ -285,7 +285,7 @@ pub fn own_mount_namespace() -> Result<()> {
 
 /// Reads a file under /proc that may vanish with its process: `None` where it has, or may not be seen.
 pub fn read_proc(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
-    match std::fs::read(path) {
+    match super::read_proc(path) {
         Ok(text) => Ok(Some(text)),
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => Ok(None),
         // ESRCH and EINVAL: the process has ended, or left its mount namespace.
