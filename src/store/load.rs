@@ -73,7 +73,8 @@ impl Change<'_> {
             let place = format!("layer {} of {}", layer.at + 1, chain.len());
             warnings.extend(summary.left_out.sentences().iter().map(|warning| format!("{place}: {warning}")));
         }
-        let record = self.describe(image, &chain, &new)?;
+        let known = if new.is_empty() { self.described(image, &chain) } else { None };
+        let record = known.map_or_else(|| self.describe(image, &chain, &new), Ok)?;
         self.put_image(&record, &image.config, &image.names)?;
         Ok(Loaded { image: record, new_layers: staged.len(), warnings })
     }
@@ -221,6 +222,13 @@ impl Change<'_> {
         let diff = self.layout().overlay(&chain_id.hex()).join(DIFF);
         below.lay(Dir::open(&diff)?, opaque);
         Ok(())
+    }
+
+    /// Returns the record of an image that is there with these layers: theirs need not be read then.
+    fn described(&self, image: &archive::Image, chain: &[Digest]) -> Option<ImageRecord> {
+        // One that cannot be read stays as it is, and is for others to complain of.
+        let record = self.store.image_record(&image.id).ok()??;
+        record.layers.iter().map(|layer| &layer.chain_id).eq(chain).then_some(record)
     }
 
     /// Describes an image whose layers are there, `new` of them only now.

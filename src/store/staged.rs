@@ -1,11 +1,11 @@
 //! Layers on their way into the store: where each is made, and of what.
 
-use std::fs::File;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::Error;
-use super::layout::DIFF;
+use super::layout::{DIFF, link_target};
 use super::record::LayerRecord;
 use super::{Change, now, private_dir, stage};
 use crate::archive::{self, Archive, Blob, Taken};
@@ -159,10 +159,12 @@ impl Change<'_> {
         waiting: &mut dyn FnMut(&[Holder]),
     ) -> Result<Vec<Staged<'a>>, Error> {
         let mut staged = Vec::new();
+        let are_named = self.are_named(chain);
         for (at, (blob, chain_id)) in image.layers.iter().zip(chain).enumerate() {
             if self.store.has_layer(chain_id)? {
-                // It may be lost, and this costs little.
-                self.name_layer(&chain_id.hex())?;
+                if !are_named {
+                    self.name_layer(&chain_id.hex())?;
+                }
                 trace::done(|| format!("{}: is there already", called(at + 1, chain.len(), chain_id)));
                 continue;
             }
@@ -182,6 +184,17 @@ impl Change<'_> {
             staged.iter_mut().for_each(|layer| layer.room = room);
         }
         Ok(staged)
+    }
+
+    /// Whether the short names of all these layers lead to them: one may be lost, and this costs little.
+    fn are_named(&self, chain: &[Digest]) -> bool {
+        let Some(links) = chain.last().and_then(|top| self.store.stack(top).ok()) else { return false };
+        let leads = |(link, id): (&String, &Digest)| {
+            let target = fs::read_link(self.store.diff_of(link));
+            target.is_ok_and(|target| target == Path::new(&link_target(&id.hex())))
+        };
+        // Of a layer that hides all below it, `lower` does not tell of those.
+        links.len() == chain.len() && links.iter().zip(chain.iter().rev()).all(leads)
     }
 
     /// Finds out what one layer will be made of: it may have been unpacked when it came in.

@@ -83,6 +83,19 @@ fn lower_lists_the_links_below_uppermost_first() {
 }
 
 #[test]
+fn link_that_was_lost_leads_to_its_layer_again_after_a_load() {
+    let scene = loaded();
+    for nr in 0..3 {
+        let link = fs::read_to_string(dir_of(&scene, nr).join("link")).unwrap();
+        let link = scene.store().join("overlay2/l").join(link);
+        fs::remove_file(&link).unwrap();
+        scene.run("load web.tar").succeeds();
+        let target = fs::read_link(link).unwrap();
+        assert_eq!(target, Path::new(&format!("../{}/diff", web().chain_ids()[nr].hex())));
+    }
+}
+
+#[test]
 fn container_is_a_directory_of_the_same_form_over_its_image() {
     let scene = loaded();
     scene.mkdir("root");
