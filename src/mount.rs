@@ -35,4 +35,4 @@ pub use plan::{Access, Lower, MAX_LOWER, Method, Plan};
 pub use table::OverlayMount;
 pub use target::Target;
 pub use tidy::tidy_work;
-pub use unmount::unmount;
+pub use unmount::{unmount, unmount_known};

@@ -54,9 +54,12 @@ impl Syncing {
     /// Starts a process that does so, unless the disk has `image` already. Where that cannot be, the next load or mount does
     /// it. To be called last.
     pub(super) fn start(self, context: &Context, image: &Digest) {
+        if self.no_sync {
+            return;
+        }
         let Ok(store) = context.open_store() else { return };
         let sync = ["--root".as_ref(), store.layout().root().as_os_str(), OsStr::new("sync")];
-        if !self.no_sync && !store.is_synced(image).unwrap_or(false) {
+        if !store.is_synced(image).unwrap_or(false) {
             let _ = background::start_last(&sync);
         }
     }

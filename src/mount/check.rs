@@ -1,11 +1,12 @@
 //! Every no that can be known before the kernel is asked, which mostly answers a bare EINVAL; and the two mistakes that
 //! it takes without a word.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::error::{Error, Role};
 use super::plan::{Access, MAX_LOWER, Plan};
-use super::table::{self, Mount};
+use super::table;
 use crate::sys::Errno;
 use crate::sys::filesystem::Filesystem;
 use crate::sys::mount::Pinned;
@@ -34,25 +35,24 @@ pub(super) fn check(plan: &Plan) -> Result<(), Error> {
         count if count > MAX_LOWER => return Err(Error::TooManyLayers(count)),
         _ => {}
     }
-    let mounts = table::mounts()?;
-    let place = |role, path: &Path| Place::of(role, path, &mounts);
     let mut places = Vec::with_capacity(plan.lowers.len() + 2);
     for lower in &plan.lowers {
-        places.push(place(Role::Lower, &lower.path)?);
+        places.push(Place::of(Role::Lower, &lower.path)?);
     }
     match &plan.access {
         Access::ReadOnly => {}
         Access::Tmpfs { root, .. } => drop(pin(Role::Lower, root)?),
         Access::Writable { upper, work } => {
-            let (upper, work) = (place(Role::Upper, upper)?, place(Role::Work, work)?);
+            let (upper, work) = (Place::of(Role::Upper, upper)?, Place::of(Role::Work, work)?);
             check_upper(&upper, &work)?;
             places.extend([upper, work]);
         }
     }
+    locate(&mut places)?;
     check_apart(places)
 }
 
-/// Where a directory lies in its filesystem, whichever bind mount leads there.
+/// Where a directory lies.
 #[derive(Debug)]
 struct Place {
     role: Role,
@@ -60,23 +60,35 @@ struct Place {
     dir: Pinned,
     mount_id: u64,
     device: (u32, u32),
+    /// Its path, until [`locate`] has made it that inside of its filesystem.
     inside: PathBuf,
 }
 
 impl Place {
-    fn of(role: Role, path: &Path, mounts: &[Mount]) -> Result<Self, Error> {
+    fn of(role: Role, path: &Path) -> Result<Self, Error> {
         let dir = pin(role, path)?;
         if dir.is_removed()? {
             return Err(Error::Removed { role, path: path.to_owned() });
         }
-        let (mount_id, real) = (dir.mount_id()?, dir.path()?);
-        let (device, inside) = match mounts.iter().find(|mount| mount.id == mount_id) {
-            Some(mount) => (mount.device, mount.inside(&real)),
-            // Reached by a mount that is not ours to see: its path is all there is.
-            None => ((0, 0), real),
-        };
-        Ok(Self { role, path: path.to_owned(), dir, mount_id, device, inside })
+        let (mount_id, inside) = (dir.mount_id()?, dir.path()?);
+        Ok(Self { role, path: path.to_owned(), dir, mount_id, device: (0, 0), inside })
     }
+}
+
+/// Finds out where in their filesystems directories lie, whichever bind mounts lead there. Of those that one mount leads to
+/// their paths tell as much.
+fn locate(places: &mut [Place]) -> Result<(), Error> {
+    if places.windows(2).all(|pair| pair[0].mount_id == pair[1].mount_id) {
+        return Ok(());
+    }
+    let mounts = table::mounts()?;
+    for place in places {
+        // Reached by a mount that is not ours to see, its path is all there is.
+        if let Some(mount) = mounts.iter().find(|mount| mount.id == place.mount_id) {
+            (place.device, place.inside) = (mount.device, mount.inside(&place.inside));
+        }
+    }
+    Ok(())
 }
 
 fn check_upper(upper: &Place, work: &Place) -> Result<(), Error> {
@@ -110,10 +122,10 @@ pub(super) fn refuse_volatile(upper: &Path, work: &Path) -> Result<(), Error> {
 /// Refuses two directories that are one, or one inside the other. Sorted by components, what lies inside a directory
 /// follows it, so neighbours are all that must be compared.
 fn check_apart(mut places: Vec<Place>) -> Result<(), Error> {
-    places.sort_by(|a, b| (a.device, &a.inside).cmp(&(b.device, &b.inside)));
+    places.sort_by_cached_key(|place| (place.device, by_components(&place.inside)));
     for pair in places.windows(2) {
         let [outer, inner] = pair else { continue };
-        if outer.device != inner.device || !inner.inside.starts_with(&outer.inside) {
+        if outer.device != inner.device || !is_inside(&inner.inside, &outer.inside) {
             continue;
         }
         let (role, path) = (inner.role, inner.path.clone());
@@ -126,6 +138,16 @@ fn check_apart(mut places: Vec<Place>) -> Result<(), Error> {
     Ok(())
 }
 
+/// Returns what sorts paths as `Path` does, but by one comparison of bytes: a name's end comes before all that names have.
+fn by_components(path: &Path) -> Vec<u8> {
+    path.as_os_str().as_bytes().iter().map(|&byte| if byte == b'/' { 0 } else { byte }).collect()
+}
+
+/// Whether a path is another one, or below it; most are told apart by their bytes alone.
+fn is_inside(path: &Path, other: &Path) -> bool {
+    path.as_os_str().as_bytes().starts_with(other.as_os_str().as_bytes()) && path.starts_with(other)
+}
+
 /// Pins a directory that must be there.
 pub(super) fn pin(role: Role, path: &Path) -> Result<Pinned, Error> {
     Pinned::open(path).map_err(|failed| {
@@ -136,4 +158,34 @@ pub(super) fn pin(role: Role, path: &Path) -> Result<Pinned, Error> {
             _ => Error::Kernel(failed),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_sorted_by_their_components() {
+        let sorted = ["/", "/a", "/a/b", "/a/b/c", "/a/b!", "/a-b", "/a.b/c", "/ab", "/b"];
+        let mut paths = sorted.map(Path::new);
+        paths.reverse();
+        paths.sort_by_key(|path| by_components(path));
+        assert_eq!(paths, sorted.map(Path::new));
+        paths.sort();
+        assert_eq!(paths, sorted.map(Path::new));
+    }
+
+    #[test]
+    fn what_is_inside_begins_with_the_same_components() {
+        for (path, other, inside) in [
+            ("/a", "/a", true),
+            ("/a/b", "/a", true),
+            ("/a", "/", true),
+            ("/ab", "/a", false),
+            ("/a", "/a/b", false),
+            ("/b/a", "/a", false),
+        ] {
+            assert_eq!(is_inside(Path::new(path), Path::new(other)), inside, "{path} {other}");
+        }
+    }
 }

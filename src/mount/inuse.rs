@@ -14,6 +14,7 @@ use super::patience::{self, PASSING};
 use super::plan::{Access, Plan};
 use super::table::{self, OverlayMount};
 use crate::sys::dir::Dir;
+use crate::sys::filesystem::Filesystem;
 use crate::sys::mount::{self, FsContext, Pinned};
 use crate::sys::{CallFailed, Errno};
 
@@ -86,6 +87,19 @@ pub fn ask(upper: &Path, work: &Path) -> Result<InUse, CallFailed> {
         Err(failed) if failed.errno == Errno::BUSY => Ok(InUse::Taken),
         Err(_) => Ok(InUse::Unknown),
     }
+}
+
+/// Filesystems that overlayfs makes an index on, which needs handles of files; on others it leaves that out, and then also
+/// says yes to a directory that is in use (ovl_lower_dir).
+const INDEXED: [&str; 4] = ["btrfs", "ext4", "tmpfs", "xfs"];
+
+/// Whether no overlay has these as its upper and work directories, in any mount namespace; `false` where the kernel cannot be
+/// believed.
+pub(super) fn is_surely_free(upper: &Path, work: &Path) -> bool {
+    // Both lie on one: overlayfs wants that.
+    let filesystem = Pinned::open(upper).and_then(|dir| Filesystem::of(&dir));
+    let is_indexed = filesystem.is_ok_and(|found| INDEXED.contains(&found.name().as_str()));
+    is_indexed && matches!(ask(upper, work), Ok(InUse::Free))
 }
 
 /// Finds the mount point of the overlay that has `dir` as its upper or work directory, in any mount namespace.

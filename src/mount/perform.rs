@@ -54,7 +54,7 @@ pub fn perform(plan: &Plan, target: &Target) -> Result<Mounted, Error> {
     let made = run(&script, plan, &mut slots).and_then(|()| {
         let tree = slots.get(TREE)?;
         let undo = Undo(tree);
-        look(plan, &script, tree)?;
+        look(plan, &script, tree, false)?;
         let warnings = log.warnings();
         sure_after_all(plan, claim.state, &warnings)?;
         let mount_id = mount::mount_id(tree)?;
@@ -154,7 +154,7 @@ fn run(script: &Script, plan: &Plan, slots: &mut Slots) -> Result<(), Error> {
 
 fn steps(script: &Script, plan: &Plan, slots: &mut Slots) -> Result<(), Error> {
     let made = make(&script.build, slots)
-        .and_then(|()| look(plan, script, slots.get(script.look)?))
+        .and_then(|()| look(plan, script, slots.get(script.look)?, script.look == TREE))
         .and_then(|()| make(&script.attach, slots));
     if script.private && (made.is_err() || script.attach.is_empty()) {
         // The namespace would go with the thread, but when is the kernel's business: until then the upper directory
@@ -168,8 +168,8 @@ fn make(calls: &[Call], slots: &mut Slots) -> Result<(), Error> {
     calls.iter().try_for_each(|call| call.make(slots)).map_err(Error::Kernel)
 }
 
-/// Compares the mount with the plan. One that is nowhere yet is not in mountinfo: of it only statfs(2) tells.
-fn look(plan: &Plan, script: &Script, tree: &OwnedFd) -> Result<(), Error> {
+/// Compares the mount with the plan. One that `is_nowhere` yet is not in mountinfo: of it only statfs(2) tells.
+fn look(plan: &Plan, script: &Script, tree: &OwnedFd, is_nowhere: bool) -> Result<(), Error> {
     let frozen = |said| match &plan.access {
         Access::Writable { work, .. } => Error::Frozen { work: work.clone(), said },
         Access::ReadOnly | Access::Tmpfs { .. } => Error::Mismatch("it is read-only".to_owned()),
@@ -177,6 +177,9 @@ fn look(plan: &Plan, script: &Script, tree: &OwnedFd) -> Result<(), Error> {
     let writable = plan.access != Access::ReadOnly;
     if writable && !plan.options.read_only() && mount::is_read_only(tree)? {
         return Err(frozen(Vec::new()));
+    }
+    if is_nowhere {
+        return Ok(());
     }
     let id = mount::mount_id(tree)?;
     let Some(found) = table::mounts()?.into_iter().find(|mount| mount.id == id) else { return Ok(()) };

@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::check;
 use super::error::{Error, Role};
 use super::patience;
-use super::table::{self, Mount, OverlayMount};
+use super::table::{self, OverlayMount};
 use crate::sys::dir::Dir;
+use crate::sys::filesystem::Filesystem;
 use crate::sys::mount::{self, Pinned};
 
 /// A mount point: opened once, so that nobody can put another directory in its place.
@@ -30,7 +31,10 @@ impl Target {
             return Err(Error::Removed { role: Role::Target, path: path.to_owned() });
         }
         let target = Self { path: dir.path()?, dir };
-        target.refuse_overlay(&table::mounts()?)?;
+        // A directory elsewhere is no overlay's root.
+        if Filesystem::of(&target.dir).map_or(true, |found| found.is_overlayfs()) {
+            target.refuse_overlay()?;
+        }
         Ok(target)
     }
 
@@ -50,12 +54,12 @@ impl Target {
         let dir = Dir::open(&self.dir.through_proc())?;
         // A filesystem without locks has none to wait for; and who does not get it, still looks what is there.
         patience::until(TURN, || Ok::<_, Error>(mount::try_lock(&dir).unwrap_or(true).then_some(())))?;
-        self.refuse_overlay(&table::mounts()?)?;
+        self.refuse_overlay()?;
         Ok(dir)
     }
 
-    fn refuse_overlay(&self, mounts: &[Mount]) -> Result<(), Error> {
-        match table::top_at(mounts, &self.path).and_then(OverlayMount::of) {
+    fn refuse_overlay(&self) -> Result<(), Error> {
+        match table::top_at(&table::mounts()?, &self.path).and_then(OverlayMount::of) {
             Some(_) => Err(Error::Mounted { target: self.path.clone() }),
             None => Ok(()),
         }

@@ -19,12 +19,26 @@ pub fn unmount(target: &Path, lazily: bool) -> Result<OverlayMount, Error> {
     let Some(overlay) = OverlayMount::of(found) else {
         return Err(Error::NotOverlay { target, filesystem: found.filesystem.clone() });
     };
+    end(overlay, target, lazily)
+}
+
+/// The same for an overlay that was there a moment ago. Where it still is the top-most at its place, the table is not read
+/// again, which takes a while where many layers are mounted.
+pub fn unmount_known(overlay: &OverlayMount, lazily: bool) -> Result<OverlayMount, Error> {
+    let on_top = Pinned::open(&overlay.target).and_then(|dir| dir.mount_id());
+    if on_top.is_ok_and(|id| id == overlay.mount_id) {
+        return end(overlay.clone(), overlay.target.clone(), lazily);
+    }
+    unmount(&overlay.target, lazily)
+}
+
+fn end(overlay: OverlayMount, target: PathBuf, lazily: bool) -> Result<OverlayMount, Error> {
     let mut holders = Vec::new();
     let gone = patience::until(PASSING, || match mount::unmount(&target, lazily) {
         Ok(()) => Ok(Some(true)),
         Err(failed) if failed.errno != Errno::BUSY => Err(Error::Kernel(failed)),
         Err(_) => {
-            holders = holders::of(overlay.mount_id, &mounts);
+            holders = holders::of(overlay.mount_id, &table::mounts()?);
             // Nobody to be seen, or one of us: who looks whether the target is free holds it for a moment.
             Ok(if holders.iter().all(Holder::is_passing) { None } else { Some(false) })
         }

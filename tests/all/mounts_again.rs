@@ -116,6 +116,19 @@ fn container_that_another_mount_shows_outlives_its_unmount() {
 }
 
 #[test]
+fn container_that_another_mount_shows_read_only_outlives_its_unmount() {
+    let scene = loaded();
+    scene.run("mount --name box web:1 root").succeeds();
+    fs::write(scene.path("root/f"), "changed").unwrap();
+    scene.run("umount box").succeeds();
+    scene.run("mount --read-only box root").succeeds();
+    mount_bind(scene.path("root"), scene.path("other")).unwrap();
+    scene.run("umount --rm root").succeeds().stderr_has("changes kept in 'box'");
+    assert_eq!(fs::read_to_string(scene.path("other/f")).unwrap(), "changed");
+    scene.run("umount --rm other").succeeds().stderr_is("removed 'box' and its changes");
+}
+
+#[test]
 fn container_that_was_unmounted_lazily_is_not_removed_under_its_users() {
     let scene = loaded();
     scene.run("mount --name box web:1 root").succeeds();

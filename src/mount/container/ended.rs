@@ -35,15 +35,15 @@ pub fn unmount(
     let id = Ours::of(store)?.id_of(mount);
     let container = store.containers()?.into_iter().find(|container| Some(&container.id) == id.as_ref());
     let Some(container) = container else {
-        mount::unmount(&mount.target, lazy)?;
+        mount::unmount_known(mount, lazy)?;
         return Ok(Unmounted { target, container: None });
     };
     let change = store.change_that_frees(Share::Shared, waiting)?;
     let (mut container, own) = change.hold_container(&container.name, waiting)?;
-    mount::unmount(&mount.target, lazy)?;
+    let ended = mount::unmount_known(mount, lazy)?;
     let goes = remove || container.is_ephemeral();
     // A bind mount, or a copy in another namespace, shows it still: it goes with the last of them.
-    let stays = !goes || is_mounted(store, &container)?;
+    let stays = !goes || (!was_the_last(store, &ended, &container) && is_mounted(store, &container)?);
     if !stays {
         drop_container(&change, &container, &own)?;
     } else if container.unfinished {
@@ -52,6 +52,13 @@ pub fn unmount(
         change.record_container(&container)?;
     }
     Ok(Unmounted { target, container: Some((container.name, stays)) })
+}
+
+/// Whether the kernel says that what had this mount has none any more: no overlay has its upper directory. Where it was mounted
+/// read-only that tells nothing. To ask takes less time than to look into the mount namespace of each process.
+fn was_the_last(store: &Store, ended: &OverlayMount, container: &ContainerRecord) -> bool {
+    let dirs = store.upper_and_work(container).filter(|_| ended.upper.is_some());
+    dirs.is_some_and(|(upper, work)| inuse::is_surely_free(&upper, &work))
 }
 
 /// Removes a container with its changes, unless it is mounted.
