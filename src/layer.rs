@@ -42,6 +42,7 @@ pub use below::Below;
 pub use blocks::Buffers;
 pub use compare::compare;
 pub use error::{Error, Refusal};
+pub use pipeline::SMALL;
 
 use crate::archive::blob::{self, Blob};
 use crate::archive::{Decoder, Lent};

@@ -38,8 +38,8 @@ use super::error::Error;
 use super::recipe::Writer;
 use super::sharing::{Offer, Offered};
 
-/// Blobs of up to so many bytes are unpacked without threads.
-const SMALL: u64 = 1 << 20;
+/// Blobs of up to so many bytes are unpacked on the caller's thread alone.
+pub const SMALL: u64 = 1 << 20;
 
 /// Whether threads would cost more than they gain.
 pub(super) fn is_small(blob: &Blob) -> bool {

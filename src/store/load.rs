@@ -1,8 +1,8 @@
 //! Loading: an image of an archive becomes layers and a record in the store.
 //!
-//! Layers that are missing are unpacked two at a time, the largest first, each on its own; what a layer takes from those
-//! below (see [`layer::Unpacked::settle`]) is added in the order of the stack. Only when all are whole are they moved
-//! into place, the base first: a load that fails leaves the store as it was.
+//! Layers that are missing are unpacked two at a time, the largest first and then the small ones from the base up, each on
+//! its own; what a layer takes from those below (see [`layer::Unpacked::settle`]) is added in the order of the stack. Only
+//! when all are whole are they moved into place, the base first: a load that fails leaves the store as it was.
 //!
 //! Layers that came through a pipe were unpacked before the image was known; see `arrive.rs`.
 
@@ -127,24 +127,26 @@ impl Change<'_> {
         let taken = self.count_arrived(archive, staged, chain.len())?;
         let arrived: Vec<_> = staged.iter_mut().map(Staged::take_unpacked).collect();
         let staged = &*staged;
-        let mut largest_first: Vec<usize> = (0..staged.len()).filter(|&i| arrived[i].is_none()).collect();
-        largest_first.sort_by_key(|&i| std::cmp::Reverse(staged[i].blob.size));
+        // Of the small ones the lowest first: they are settled beside the unpacking, and not all at the end.
+        let weight = |&i: &usize| Some(staged[i].blob.size).filter(|&size| size > layer::SMALL);
+        let mut order: Vec<usize> = (0..staged.len()).filter(|&i| arrived[i].is_none()).collect();
+        order.sort_by_key(|i| std::cmp::Reverse(weight(i)));
         let next = AtomicUsize::new(0);
         let (send, receive) = mpsc::channel();
         thread::scope(|scope| {
-            for _ in 0..AT_ONCE.min(largest_first.len()) {
-                let (send, next, largest_first, taken) = (send.clone(), &next, &largest_first, &taken);
+            for _ in 0..AT_ONCE.min(order.len()) {
+                let (send, next, order, taken) = (send.clone(), &next, &order, &taken);
                 let worker = thread::Builder::new().name("layer".to_owned());
                 let started = worker.spawn_scoped(scope, move || {
                     let mut buffers = Buffers::default();
-                    while let Some(&i) = largest_first.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    while let Some(&i) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let _about = trace::about(|| staged[i].called(chain.len()));
                         let blob = staged[i].open(archive, chain.len(), taken);
                         let unpacked = blob.and_then(|blob| {
                             self.unpack(blob, &staged[i], chain.len(), options, &mut buffers)
                         });
                         if unpacked.is_err() {
-                            next.store(largest_first.len(), Ordering::Relaxed);
+                            next.store(order.len(), Ordering::Relaxed);
                         }
                         if send.send((i, unpacked)).is_err() {
                             return;
@@ -152,7 +154,7 @@ impl Change<'_> {
                     }
                 });
                 if let Err(e) = started {
-                    next.store(largest_first.len(), Ordering::Relaxed);
+                    next.store(order.len(), Ordering::Relaxed);
                     return Err(Error::Thread(e));
                 }
             }
