@@ -26,6 +26,12 @@ pub enum Error {
     /// A whole root filesystem in a tar, which is what `docker export` writes.
     #[error("not an image archive: no manifest.json, no oci-layout")]
     RootFilesystem,
+    /// A directory that is no OCI layout.
+    #[error("not an image archive: no manifest.json, no oci-layout")]
+    Directory,
+    /// An archive, all of it in a folder of this tar.
+    #[error("not an image archive: no manifest.json, no oci-layout but in '{}'", .0.escape_debug())]
+    InFolder(String),
     /// Damaged or hostile.
     #[error("{0}")]
     Damaged(String),

@@ -54,14 +54,6 @@ impl Files {
             Self::Folder(dir) => Ok(find_in(dir, name, &path)?.map(Bytes::At)),
         }
     }
-
-    /// Whether this is a root filesystem, not an archive of any.
-    pub(super) fn is_root_filesystem(&self) -> bool {
-        match self {
-            Self::Tar(index) => index.is_root_filesystem(),
-            Self::Folder(_) => false,
-        }
-    }
 }
 
 /// Reads the documents of an archive, and counts their bytes: one may be named any number of times.

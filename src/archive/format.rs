@@ -63,6 +63,11 @@ pub(super) fn unsupported(head: &[u8]) -> Option<&'static str> {
         [0x7f, b'E', b'L', b'F', ..] => "an ELF program",
         [b'h', b's', b'q', b's', ..] => "a squashfs image",
         [b'S', b'I', b'F', b'_', ..] => "a SIF image",
+        [b'Q', b'F', b'I', 0xfb, ..] => "a qcow2 disk",
+        [b'0', b'7', b'0', b'7', b'0', b'1' | b'2' | b'7', ..] => "a cpio archive",
+        [b'!', b'<', b'a', b'r', b'c', b'h', b'>', ..] => "an ar archive, as a .deb is",
+        // A boot sector's end.
+        head if head.get(510..512) == Some(&[0x55, 0xaa]) => "a disk",
         _ => return None,
     })
 }
@@ -85,6 +90,9 @@ mod tests {
     fn names_what_it_cannot_read() {
         assert_eq!(unsupported(b"\x04\x22\x4d\x18 and so on"), Some("lz4-compressed"));
         assert_eq!(unsupported(b"PK\x03\x04 and so on"), Some("a zip archive"));
+        assert_eq!(unsupported(b"070701 and so on"), Some("a cpio archive"));
+        assert_eq!(unsupported(&[&[0; 510][..], &[0x55, 0xaa]].concat()), Some("a disk"));
+        assert_eq!(unsupported(&[0; 512]), None);
         assert_eq!(unsupported(b""), None);
     }
 }

@@ -9,6 +9,7 @@ use super::decode::Expected;
 use super::docker;
 use super::error::Error;
 use super::files::{Bytes, Documents, Files};
+use super::index::Index;
 use super::oci::{self, Descriptor, Document, Manifest};
 use super::platform::Platform;
 use crate::digest::Digest;
@@ -107,12 +108,20 @@ pub(super) const INDEX: &str = "index.json";
 const REPOSITORIES: &str = "repositories";
 
 fn nothing_listed(files: &Files) -> Result<Error, Error> {
-    if files.is_root_filesystem() {
-        return Ok(Error::RootFilesystem);
-    }
     let old = files.find(REPOSITORIES)?.is_some();
+    let index = match files {
+        Files::Folder(_) if !old => return Ok(Error::Directory),
+        Files::Tar(index) if index.is_root_filesystem() => return Ok(Error::RootFilesystem),
+        Files::Tar(index) => Some(index),
+        Files::Folder(_) => None,
+    };
+    if let Some(folder) = index.and_then(|index| index.folder_with(&[MANIFEST, INDEX])) {
+        return Ok(Error::InFolder(folder));
+    }
     let why = if old {
         "no manifest.json, as Docker before 1.10 wrote it"
+    } else if index.is_some_and(Index::is_empty) {
+        "it holds no file"
     } else {
         "no manifest.json, no oci-layout"
     };

@@ -192,6 +192,20 @@ impl Index {
         Err(Unusable::TooManyLinks)
     }
 
+    /// Whether it has neither a file nor a link.
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Returns the first folder at the top that has a file of one of these names.
+    pub(super) fn folder_with(&self, names: &[&str]) -> Option<String> {
+        let folders = self.members.keys().filter_map(|name| {
+            let (folder, file) = std::str::from_utf8(name).ok()?.split_once('/')?;
+            names.contains(&file).then_some(folder)
+        });
+        folders.min().map(str::to_owned)
+    }
+
     /// Whether this looks like a whole root filesystem.
     pub(super) fn is_root_filesystem(&self) -> bool {
         let seen = self.root_names.iter().filter(|&&seen| seen).count();

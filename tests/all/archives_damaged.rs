@@ -256,6 +256,44 @@ hint: this looks like `docker export`; make it with `docker save`",
 }
 
 #[test]
+fn archive_that_was_packed_with_its_folder_says_how_to_pack_it() {
+    let mut inside = Files::default();
+    for name in ["web/manifest.json", "web/oci-layout", "web/index.json"] {
+        inside = inside.with(name, b"{}");
+    }
+    refused(
+        &inside.tar(),
+        "not an image archive: no manifest.json, no oci-layout but in 'web'
+hint: pack what is in it: tar -C web -cf FILE .",
+    );
+}
+
+#[test]
+fn what_holds_no_file_is_no_image() {
+    refused(&[0; 1 << 20], "not an image archive: it holds no file");
+    let mut disk = vec![0; 1 << 20];
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    refused(&disk, "not an image archive: a disk");
+}
+
+#[test]
+fn directory_that_is_no_layout_can_be_mounted_as_it_is() {
+    let scene = Scene::new();
+    scene.mkdir("tree/etc");
+    scene.run("load tree").fails(6).stderr_is(
+        "
+        ovlctl: cannot load tree: not an image archive: no manifest.json, no oci-layout
+        hint: `ovlctl mount --lower DIR --upper CHANGES --work WORK TARGET` mounts a directory that is no image
+        ",
+    );
+    for dir in ["changes", "work", "root"] {
+        scene.mkdir(dir);
+    }
+    scene.run("mount --lower tree --upper changes --work work root").succeeds();
+    scene.run("umount root").succeeds();
+}
+
+#[test]
 fn archive_that_is_missing() {
     let scene = Scene::new();
     scene

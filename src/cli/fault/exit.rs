@@ -39,6 +39,8 @@ pub(super) fn of_archive(error: &archive::Error) -> Exit {
         archive::Error::Ambiguous(_) => Exit::Usage,
         archive::Error::NotAnImage(_)
         | archive::Error::RootFilesystem
+        | archive::Error::Directory
+        | archive::Error::InFolder(_)
         | archive::Error::Damaged(_)
         | archive::Error::Exceeded { .. } => Exit::Damaged,
     }

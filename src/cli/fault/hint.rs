@@ -32,6 +32,11 @@ pub(super) fn of_archive(error: &archive::Error) -> Option<String> {
         archive::Error::RootFilesystem => {
             Some("this looks like `docker export`; make it with `docker save`".to_owned())
         }
+        archive::Error::Directory => Some(
+            "`ovlctl mount --lower DIR --upper CHANGES --work WORK TARGET` mounts a directory that is no image"
+                .to_owned(),
+        ),
+        archive::Error::InFolder(folder) => Some(format!("pack what is in it: tar -C {folder} -cf FILE .")),
         archive::Error::Exceeded { exceeded, .. } => Some(more_of(*exceeded)),
         archive::Error::Ambiguous(_) => Some("choose one with --image @N, or with --platform".to_owned()),
         archive::Error::Io { .. }
