@@ -78,14 +78,17 @@ struct Cli {
 const NAME: &str = "ovlctl";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// Above these options in help: else each verb's own would stand between them.
+const EVERYWHERE: &str = "Store and settings";
+
 /// What all verbs take.
 #[derive(Debug, Args)]
 struct Common {
     /// The store; /var/lib/ovlctl by default
-    #[arg(long, global = true, env = "OVLCTL_ROOT", value_name = "DIR")]
+    #[arg(long, global = true, env = "OVLCTL_ROOT", value_name = "DIR", help_heading = EVERYWHERE)]
     root: Option<PathBuf>,
     /// Where settings are read; /etc/ovlctl.toml by default
-    #[arg(long, global = true, env = "OVLCTL_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "OVLCTL_CONFIG", value_name = "FILE", help_heading = EVERYWHERE)]
     config: Option<OsString>,
     #[command(flatten)]
     looks: Looks,
@@ -179,7 +182,7 @@ pub fn main() -> ExitCode {
     match helper.translated(&words.collect::<Vec<_>>()) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(line)) => ExitCode::from(Helper::exit(run(&line))),
-        Err(wrong) => ExitCode::from(Helper::exit(Fault::usage(wrong).report())),
+        Err(wrong) => ExitCode::from(Helper::exit(Fault::usage(wrong).report(None))),
     }
 }
 
@@ -196,7 +199,7 @@ fn run(line: &[OsString]) -> u8 {
     let config = Config::of(&cli, &matches);
     match config.and_then(|config| cli.run(config)) {
         Ok(()) => 0,
-        Err(fault) => fault.report(),
+        Err(fault) => fault.report(matches.subcommand_name()),
     }
 }
 

@@ -372,6 +372,12 @@ fn now() -> String {
 
 /// Returns the name that a slip of the fingers may have meant: at most a third of its letters apart.
 fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a String>) -> Option<String> {
-    let near = names.map(|name| (strsim::damerau_levenshtein(text, name), name)).min()?;
-    (near.0 <= text.len().div_ceil(3)).then(|| near.1.clone())
+    // Whoever forgets a tag, or takes another one, has the rest of the name right.
+    let bare = |name| str::split_once(name, ':').map_or(name, |(bare, _)| bare);
+    let near = names.map(|name| {
+        let whole = strsim::damerau_levenshtein(text, name);
+        (strsim::damerau_levenshtein(bare(text), bare(name)).min(whole), whole, name)
+    });
+    let (distance, _, name) = near.min()?;
+    (distance <= text.len().div_ceil(3)).then(|| name.clone())
 }

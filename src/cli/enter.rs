@@ -40,7 +40,7 @@ impl Act for Enter {
         match prepare(&room) {
             Ok((task, account)) => Err(become_command(&task, &account)),
             Err(cause) => {
-                let _ = Fault::new("run", "the command", cause).report();
+                let _ = Fault::new("run", "the command", cause).report(None);
                 Err(Cause::Ended(NOT_TRIED).into())
             }
         }
@@ -198,7 +198,7 @@ fn become_command(task: &Task, account: &Account) -> Fault {
             (false, _) => sys::chain(&error),
         };
         let shown = format!("'{}'", program.to_string_lossy());
-        let _ = Fault::new("run", shown, Cause::Unclear(reason)).report();
+        let _ = Fault::new("run", shown, Cause::Unclear(reason)).report(None);
     }
     Cause::Ended(code).into()
 }

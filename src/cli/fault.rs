@@ -165,8 +165,8 @@ impl Fault {
         Err(first)
     }
 
-    /// Tells the user, and returns the exit code.
-    pub(super) fn report(&self) -> u8 {
+    /// Tells the user what came of `verb`, and returns the exit code.
+    pub(super) fn report(&self, verb: Option<&str>) -> u8 {
         if let Cause::Ended(code) = self.cause {
             return code;
         }
@@ -174,14 +174,17 @@ impl Fault {
             ending.end_by();
             return ending.exit_code();
         }
-        self.tell();
-        self.others.iter().for_each(Self::tell);
+        [self].into_iter().chain(&self.others).for_each(|fault| fault.tell(verb));
         self.cause.exit() as u8
     }
 
-    fn tell(&self) {
+    fn tell(&self, verb: Option<&str>) {
         labelled(Ink::Error, "ovlctl:", &self.line());
-        if let Some(hint) = self.cause.hint() {
+        let hint = match (&self.cause, verb) {
+            (Cause::Usage(_), Some(verb)) => Some(format!("ovlctl help {verb}")),
+            (cause, _) => cause.hint(),
+        };
+        if let Some(hint) = hint {
             labelled(Ink::Hint, "hint:", &hint);
         }
     }
@@ -320,8 +323,12 @@ impl Cause {
 
 /// Returns how something that was typed is called in a message: a path as it is, a name in quotes.
 pub(super) fn named(typed: &Path) -> String {
-    let is_path = typed.exists() || typed.components().count() > 1 || typed.starts_with(".");
-    if is_path { typed.display().to_string() } else { format!("'{}'", typed.display()) }
+    if is_name(typed) { format!("'{}'", typed.display()) } else { typed.display().to_string() }
+}
+
+/// Whether something that was typed can only be meant as a name.
+pub(super) fn is_name(typed: &Path) -> bool {
+    !(typed.exists() || typed.components().count() > 1 || typed.starts_with("."))
 }
 
 /// Whether somebody reads along.

@@ -44,7 +44,7 @@ impl Act for Init {
         Err(match self.attend() {
             Ok(code) => Cause::Ended(code).into(),
             Err(fault) => {
-                let _ = fault.report();
+                let _ = fault.report(None);
                 Cause::Ended(NOT_TRIED).into()
             }
         })

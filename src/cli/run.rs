@@ -122,7 +122,7 @@ impl Act for Run {
         match ran {
             Ok(code) => Err(Cause::Ended(code).into()),
             Err(fault) => {
-                let _ = fault.report();
+                let _ = fault.report(Some("run"));
                 Err(Cause::Ended(NOT_TRIED).into())
             }
         }

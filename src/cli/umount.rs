@@ -55,7 +55,7 @@ impl Act for Umount {
             let mounts =
                 container::find_mounts(&store, text).map_err(|e| Fault::new("unmount", object(), e))?;
             if mounts.is_empty() {
-                return Err(Fault::new("unmount", object(), Cause::NotMounted));
+                return Err(Fault::new("unmount", object(), not_mounted(&store, text)));
             }
             self.end_each(&store, &mounts)
         })
@@ -81,5 +81,14 @@ impl Umount {
             None => {}
         }
         Ok(())
+    }
+}
+
+/// Says why nothing is unmounted by what was typed: a slip in a container's name, or a place that shows none.
+fn not_mounted(store: &Store, text: &OsString) -> Cause {
+    let slip = text.to_str().filter(|name| fault::is_name(Path::new(name)));
+    match slip.map(|name| (name, store.container(name))) {
+        Some((name, Ok(None))) => store.no_container(name).into(),
+        Some((_, Ok(Some(_)) | Err(_))) | None => Cause::NotMounted,
     }
 }

@@ -48,8 +48,8 @@ fn layer_that_is_not_there_is_no_choice() {
     scene.mkdir("root");
     for nr in ["0", "4"] {
         let said = scene.run(&format!("mount --at-layer {nr} image.tar root")).fails(2);
-        let _ =
-            said.stderr_is(&format!("ovlctl: there is no layer {nr}: the image has 3\nhint: ovlctl --help"));
+        let _ = said
+            .stderr_is(&format!("ovlctl: there is no layer {nr}: the image has 3\nhint: ovlctl help mount"));
     }
     scene.run("load image.tar").succeeds();
     for (words, layers) in [("--at-layer 1", 1), ("--at-layer 2 --read-only", 2), ("", 3)] {

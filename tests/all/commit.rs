@@ -287,12 +287,20 @@ fn what_cannot_be_committed_is_said() {
     let store = scene.tree("store/images");
     for (words, code, stderr) in [
         (&["commit", "bax", "x"][..], 3, "ovlctl: no container 'bax' in [STORE]\nhint: did you mean 'box'?"),
-        (&["commit", "web:1", "x"], 2, "ovlctl: 'web:1' is an image, and no container\nhint: ovlctl --help"),
-        (&["commit", "box", "a b"], 2, "ovlctl: 'a b' is no image's name: it has a ' '\nhint: ovlctl --help"),
+        (
+            &["commit", "web:1", "x"],
+            2,
+            "ovlctl: 'web:1' is an image, and no container\nhint: ovlctl help commit",
+        ),
+        (
+            &["commit", "box", "a b"],
+            2,
+            "ovlctl: 'a b' is no image's name: it has a ' '\nhint: ovlctl help commit",
+        ),
         (
             &["commit", "box", "x", "-c", "EXPOSE $NONE"],
             2,
-            "ovlctl: 'EXPOSE $NONE': '' is no port: 80, 80/udp, 8000-8010; with /tcp, /udp or /sctp\nhint: ovlctl --help",
+            "ovlctl: 'EXPOSE $NONE': '' is no port: 80, 80/udp, 8000-8010; with /tcp, /udp or /sctp\nhint: ovlctl help commit",
         ),
     ] {
         scene.run_args(words).fails(code).stdout_is("").stderr_is(stderr);

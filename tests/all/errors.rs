@@ -26,6 +26,53 @@ fn image_that_is_not_there_offers_the_nearest_name() {
 }
 
 #[test]
+fn a_tag_that_is_missing_or_another_offers_what_there_is() {
+    let scene = loaded();
+    for name in ["wep", "web:2.0-rc1"] {
+        scene.run(&format!("mount {name} root")).fails(3).stderr_is(&format!(
+            "
+            ovlctl: no image '{name}' in [STORE]
+            hint: did you mean 'web:1.4'?
+            ",
+        ));
+    }
+}
+
+#[test]
+fn container_s_name_that_is_mistyped_is_not_unmounted() {
+    let scene = loaded();
+    scene.run("mount --name box web:1.4 root").succeeds();
+    scene.run("umount bxo").fails(3).stderr_is(
+        "
+        ovlctl: no container 'bxo' in [STORE]
+        hint: did you mean 'box'?
+        ",
+    );
+    scene.run("umount box").succeeds();
+    scene.run("umount box").fails(3).stderr_is(
+        "
+        ovlctl: cannot unmount 'box': nothing of ovlctl's is mounted there
+        hint: `ovlctl mounts` lists what is
+        ",
+    );
+}
+
+#[test]
+fn file_is_not_called_what_it_would_not_be() {
+    let scene = loaded();
+    for (name, reason) in [
+        ("x.tar.gz", "nothing is compressed, as '.gz' says: pipe it, `ovlctl export … | gzip >FILE`"),
+        ("x.img", "'.img' may be any disk: give --format ext4, erofs or squashfs"),
+    ] {
+        scene
+            .run(&format!("export web:1.4 -o {name}"))
+            .fails(2)
+            .stderr_is(&format!("ovlctl: {reason}\nhint: ovlctl help export"));
+        scene.run(&format!("export web:1.4 --format tar -o {name}")).succeeds();
+    }
+}
+
+#[test]
 fn image_that_is_nothing_like_any_other_offers_the_list() {
     loaded().run("mount postgres:16 root").fails(3).stderr_is(
         "

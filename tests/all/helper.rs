@@ -87,6 +87,6 @@ fn container_is_mounted_where_it_was_last() {
     scene.run("umount box").succeeds();
     scene.run("run --name never image.tar -- /no").fails(127);
     let said = scene.run("mount --same-place never").fails(2);
-    let _ = said.stderr_is("ovlctl: 'never' was never mounted on a TARGET\nhint: ovlctl --help");
+    let _ = said.stderr_is("ovlctl: 'never' was never mounted on a TARGET\nhint: ovlctl help mount");
     scene.run("mount --same-place no").fails(3);
 }

@@ -198,7 +198,7 @@ fn prune_takes_only_what_the_filters_let_it() {
     scene.run("prune --filter old=1").fails(2).stderr_is(
         "
         ovlctl: 'old=1' is no filter: until=TIME, label=KEY[=VALUE] and label!=KEY[=VALUE] are
-        hint: ovlctl --help
+        hint: ovlctl help prune
         ",
     );
     // A container has its image's labels.

@@ -54,7 +54,7 @@ fn exit_code_is_the_command_s() {
         scene.run(&format!("run box -- {command}")).fails(code).stderr_is(said);
     }
     let said = scene.run("run --rm web:1").fails(125);
-    let _ = said.stderr_is("ovlctl: the image names no command: give one after --\nhint: ovlctl --help");
+    let _ = said.stderr_is("ovlctl: the image names no command: give one after --\nhint: ovlctl help run");
     let said = scene.run("run box -u nobody -- /bin/sh").fails(125);
     let _ = said.stderr_is("ovlctl: cannot run the command: there is no user 'nobody' in its /etc/passwd");
     scene.run("run no -- true").fails(125).stderr_has("ovlctl: no image 'no' in [STORE]");

@@ -79,9 +79,9 @@ fn what_cannot_be_is_refused_with_what_to_do() {
         (
             "mount --name x box@one other",
             2,
-            "--name is for a new container, and a snapshot is only looked at: `ovlctl branch` makes one of it\nhint: ovlctl --help",
+            "--name is for a new container, and a snapshot is only looked at: `ovlctl branch` makes one of it\nhint: ovlctl help mount",
         ),
-        ("mount box@one", 2, "a snapshot needs TARGET\nhint: ovlctl --help"),
+        ("mount box@one", 2, "a snapshot needs TARGET\nhint: ovlctl help mount"),
         (
             "cp web.tar box@one:/",
             1,

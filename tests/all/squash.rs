@@ -171,17 +171,17 @@ fn what_cannot_be_squashed_is_said() {
         (
             "squash --from 3 web:1",
             2,
-            "ovlctl: 'web:1' has one layer from 3 on: nothing is to be merged\nhint: ovlctl --help",
+            "ovlctl: 'web:1' has one layer from 3 on: nothing is to be merged\nhint: ovlctl help squash",
         ),
         (
             "squash --from 4 web:1",
             2,
-            "ovlctl: 'web:1' has layers 1 to 3, and no layer 4\nhint: ovlctl --help",
+            "ovlctl: 'web:1' has layers 1 to 3, and no layer 4\nhint: ovlctl help squash",
         ),
         (
             "squash --from 0 web:1",
             2,
-            "ovlctl: 'web:1' has layers 1 to 3, and no layer 0\nhint: ovlctl --help",
+            "ovlctl: 'web:1' has layers 1 to 3, and no layer 0\nhint: ovlctl help squash",
         ),
         ("squash web:1 -x", 2, ""),
     ] {
