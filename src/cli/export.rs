@@ -43,8 +43,8 @@ Examples:
 pub(super) struct Export {
     #[arg(value_name = "IMAGE|CONTAINER")]
     name: String,
-    /// The file, which is there, or in the stead of another, once it is whole; for dir, a directory that is not there yet, or
-    /// empty. Standard output by default
+    /// The file: it appears, or replaces another, once it is whole; for dir, a directory that is not there yet, or empty.
+    /// Standard output by default
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// What to write; by default what FILE's name ends with, or else a tar
@@ -80,18 +80,26 @@ fn size(text: &str) -> Result<u64, String> {
 }
 
 impl Format {
-    /// Tells by the name of a file what it is to be.
-    fn of(path: &Path) -> Self {
+    /// Tells by the name of a file what it is to be; refuses a name that a tar would belie.
+    fn of(path: &Path) -> Result<Self, String> {
         if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
-            return Self::Dir;
+            return Ok(Self::Dir);
         }
-        match path.extension().and_then(|extension| extension.to_str()) {
+        Ok(match path.extension().and_then(|extension| extension.to_str()) {
             Some("cpio") => Self::Cpio,
             Some("ext4") => Self::Ext4,
             Some("erofs") => Self::Erofs,
             Some("squashfs" | "sqfs" | "sfs") => Self::Squashfs,
+            Some(end @ ("gz" | "tgz" | "xz" | "zst" | "bz2" | "lz4")) => {
+                return Err(format!(
+                    "nothing is compressed, as '.{end}' says: pipe it, `ovlctl export … | gzip >FILE`"
+                ));
+            }
+            Some(end @ ("img" | "raw" | "qcow2" | "iso")) => {
+                return Err(format!("'.{end}' may be any disk: give --format ext4, erofs or squashfs"));
+            }
             Some(_) | None => Self::Tar,
-        }
+        })
     }
 }
 
@@ -105,7 +113,8 @@ impl Act for Export {
     }
 
     fn run(&self, context: &Context) -> Result<(), Fault> {
-        let format = self.format.unwrap_or_else(|| self.output.as_deref().map_or(Format::Tar, Format::of));
+        let by_name = || self.output.as_deref().map_or(Ok(Format::Tar), Format::of);
+        let format = self.format.map_or_else(by_name, Ok).map_err(Fault::usage)?;
         permit("export", if format == Format::Dir { TO_EXTRACT } else { TO_LOOK })?;
         if self.size.is_some() && format != Format::Ext4 {
             return Err(Fault::usage("--size is for ext4: the others are as large as they must be"));

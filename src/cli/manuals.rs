@@ -283,7 +283,7 @@ mod tests {
         let mount = pages.iter().find(|page| page.name == "ovlctl-mount.1").unwrap();
         let text = String::from_utf8(mount.text.clone()).unwrap();
         let headings: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix(".SH ")).collect();
-        let usual = r#"NAME SYNOPSIS DESCRIPTION OPTIONS OUTPUT EXAMPLES "EXIT STATUS" "SEE ALSO""#;
+        let usual = r#"NAME SYNOPSIS DESCRIPTION OPTIONS "STORE AND SETTINGS" OUTPUT EXAMPLES "EXIT STATUS" "SEE ALSO""#;
         assert_eq!(headings.join(" "), usual);
     }
 

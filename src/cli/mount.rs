@@ -40,8 +40,8 @@ use crate::sys::lock::Share;
 Examples:
   ovlctl mount node.tar /mnt/root
   docker save web | ovlctl mount - /mnt/root
-  ovlctl mount --rm node:20-slim /mnt/b                  # gone when unmounted
-  ovlctl mount --lower /srv/a --lower /srv/b /mnt/both     # any directories
+  ovlctl mount --rm node:20-slim /mnt/b                # gone when unmounted
+  ovlctl mount --lower /srv/a --lower /srv/b /mnt/both   # any directories
   ovlctl mount -o volatile --upper tmpfs:1G web /mnt/web")]
 pub(super) struct Mount {
     #[command(flatten)]

@@ -40,7 +40,7 @@ pub(super) struct Save {
     /// Their names or ids
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
-    /// The file, which is there, or in the stead of another, once it is whole; standard output by default
+    /// The file: it appears, or replaces another, once it is whole; standard output by default
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Compress the layers; as `save.compress` of the configuration says by default, or not at all

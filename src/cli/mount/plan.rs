@@ -24,7 +24,7 @@ use crate::sys::caps::TO_MOUNT;
 #[command(after_long_help = "\
 Examples:
   ovlctl plan web:1.4 /mnt/root
-  ovlctl plan --method links --lower /srv/a --lower /srv/b /mnt/both")]
+  ovlctl plan --method procfd --lower /srv/a --lower /srv/b /mnt/both")]
 pub(in crate::cli) struct Plan {
     #[command(flatten)]
     arguments: Arguments,
