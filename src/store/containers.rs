@@ -169,9 +169,10 @@ impl Change<'_> {
         name: &str,
         waiting: &mut dyn FnMut(&[Holder]),
     ) -> Result<(ContainerRecord, Own), Error> {
-        let own = self.own(&lock_name(name), waiting)?;
-        let container = self.store.container(name)?.ok_or_else(|| self.store.no_container(name))?;
-        Ok((container, own))
+        let find = || self.store.container(name)?.ok_or_else(|| self.store.no_container(name));
+        // Its lock has its name, also where it is called by its id.
+        let own = self.own(&lock_name(&find()?.name), waiting)?;
+        Ok((find()?, own))
     }
 
     /// The same without waiting; `None` where another command has it, or it is gone.

@@ -1,8 +1,11 @@
 //! Commands that are killed, and commands at once: each layer is whole or not there at all.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 use std::thread;
+
+use rustix::fs::{FlockOperation, flock};
 
 use crate::support::{Image, Scene, image, layer};
 
@@ -157,4 +160,23 @@ fn prune_takes_the_locks_of_killed_loads() {
     fs::write(scene.store().join("locks/layer-of-a-killed-load"), "").unwrap();
     scene.run("prune").succeeds();
     assert_eq!(fs::read_dir(scene.store().join("locks")).unwrap().count(), 1, "more than the store's own");
+}
+
+#[test]
+fn a_container_is_waited_for_by_whichever_name_it_is_called() {
+    let scene = Scene::with("x.tar", &image("x").layer(&layer().file("a", "1")));
+    scene.mkdir("root");
+    scene.run("mount --name box x root").succeeds();
+    scene.run("umount root").succeeds();
+    let id = scene.run("inspect box").succeeds().json()[0]["Id"].as_str().unwrap().to_owned();
+    for name in ["box", &id] {
+        let lock = File::create(scene.store().join("locks/container-box")).unwrap();
+        flock(&lock, FlockOperation::LockExclusive).unwrap();
+        let mut snapshot = scene.command(&["snapshot", name]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(snapshot.stderr.take().unwrap()).read_line(&mut said).unwrap();
+        assert!(said.starts_with("waiting for pid "), "{name}: {said}");
+        drop(lock);
+        assert!(snapshot.wait().unwrap().success(), "{name}");
+    }
 }
