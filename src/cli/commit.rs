@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::act::{Act, Around};
-use super::diff::container_views;
+use super::diff::{container_views, snapshot_views};
 use super::fault::watch::Talk;
 use super::fault::{Cause, Fault};
 use super::sync::Syncing;
@@ -18,8 +18,8 @@ use crate::mount::container::{self, Frozen};
 use crate::progress::Progress;
 use crate::store::commit::{Source, created};
 use crate::store::config::{Entry, Instruction};
-use crate::store::record::{ContainerRecord, ImageRecord};
-use crate::store::{self, Change};
+use crate::store::record::{ContainerRecord, ImageRecord, SnapshotRecord};
+use crate::store::{self, Change, Own};
 use crate::sys::background;
 use crate::sys::caps::TO_EXTRACT;
 use crate::sys::lock::Share;
@@ -28,7 +28,8 @@ use crate::sys::lock::Share;
 ///
 /// It has the layers that the container stands on, and one more of what `ovlctl diff` tells. On xfs and btrfs the contents of
 /// files are shared with the container, not copied. A container that has changed nothing gives an image with no layer
-/// more. A mounted container is read-only meanwhile, so that the image is of one moment.
+/// more. A mounted container is read-only meanwhile, so that the image is of one moment. Of CONTAINER@SNAPSHOT the image is what
+/// the container was then, mounted or not.
 ///
 /// The same changes make the same layer: files keep their times, or get SOURCE_DATE_EPOCH where theirs is later, and then
 /// the image is the same, too.
@@ -36,9 +37,10 @@ use crate::sys::lock::Share;
 #[command(after_long_help = "\
 Examples:
   ovlctl commit node-20-slim node:mine -m 'with curl'
+  ovlctl commit node-20-slim@before node:before
   ovlctl commit web web:2 --change 'CMD [\"serve\"]' --change 'ENV PATH=/opt/bin:$PATH'")]
 pub(super) struct Commit {
-    /// Its name or id
+    /// Its name or id, or CONTAINER@SNAPSHOT
     #[arg(value_name = "CONTAINER")]
     container: String,
     /// The image's name; it has none where nothing is said
@@ -102,22 +104,24 @@ impl Act for Commit {
 impl Commit {
     fn commit(&self, context: &Context, names: &[String], progress: &Progress) -> Result<Made, Cause> {
         let store = context.open_store()?;
-        if store.container(&self.container)?.is_none() {
-            return Err(match store.image(&self.container) {
-                Ok(_) => Cause::Usage(format!("'{}' is an image, and no container", self.container)),
-                Err(_) => store.no_container(&self.container).into(),
-            });
-        }
         let change = store.change(Share::Shared, &mut waiting())?;
-        let (container, _own) = change.hold_container(&self.container, &mut waiting())?;
-        let base = container::image_of(&store, &container)?;
+        let (subject, _own) = self.hold(&change)?;
+        let base = match &subject {
+            Held::Container(container) => container::image_of(&store, container)?,
+            Held::Snapshot(snapshot) => container::image_below(&store, snapshot)?,
+        };
         let mut config = store.config_of(&base)?;
         let created_by = config.command();
         config.change(&self.change).map_err(|e| Cause::Usage(e.to_string()))?;
 
-        let frozen = self.freeze(&change, &container)?;
         let mut pool = Pool::default();
-        let (new, old) = container_views(&store, &container.name, &mut pool)?;
+        let (frozen, (new, old)) = match &subject {
+            Held::Container(container) => {
+                let frozen = self.freeze(&change, container)?;
+                (frozen, container_views(&store, &container.name, &mut pool)?)
+            }
+            Held::Snapshot(snapshot) => (None, snapshot_views(&store, snapshot, &mut pool)?),
+        };
         let (new, old) = (View::new(&pool, new), View::new(&pool, old));
         let changed = to_layer(&new, &old).map_err(store::Error::from)?;
         let source = Source { changes: &changed, view: &new, latest: self.date.seconds(), progress };
@@ -143,6 +147,26 @@ impl Commit {
         Ok(Made { image, name: names.first().cloned(), new_layers, left_out })
     }
 
+    /// Finds what is committed, and sees to it that nobody removes it, resets it or mounts it meanwhile.
+    fn hold(&self, change: &Change<'_>) -> Result<(Held, Own), Cause> {
+        let store = change.store();
+        if let (None, Some((container, _))) =
+            (store.container(&self.container)?, store.snapshot(&self.container)?)
+        {
+            let (container, own) = change.hold_container(&container.name, &mut waiting())?;
+            let name = self.container.rsplit('@').next().unwrap_or_default();
+            return Ok((Held::Snapshot(store.snapshot_of(&container, name)?), own));
+        }
+        if store.container(&self.container)?.is_none() {
+            return Err(match store.image(&self.container) {
+                Ok(_) => Cause::Usage(format!("'{}' is an image, and no container", self.container)),
+                Err(_) => store.no_container(&self.container).into(),
+            });
+        }
+        let (container, own) = change.hold_container(&self.container, &mut waiting())?;
+        Ok((Held::Container(container), own))
+    }
+
     /// Sees to it that nobody changes the container meanwhile.
     fn freeze(&self, change: &Change<'_>, container: &ContainerRecord) -> Result<Option<Frozen>, Cause> {
         if self.live {
@@ -152,6 +176,12 @@ impl Commit {
             container::freeze(change.store(), container, |root| background::watch(&["thaw".as_ref()], root));
         Ok(frozen?)
     }
+}
+
+/// What is committed.
+enum Held {
+    Container(ContainerRecord),
+    Snapshot(SnapshotRecord),
 }
 
 /// An image that was made here.

@@ -21,6 +21,7 @@ use crate::mount::container;
 use crate::store::record::{ContainerRecord, SnapshotRecord, StoredPath};
 use crate::store::{self, Store};
 use crate::sys::caps::TO_LOOK;
+use crate::sys::dir::Dir;
 
 /// Tell what a container has changed in its image, or what differs between two of them
 ///
@@ -137,7 +138,7 @@ fn view(store: &Store, name: &str, pool: &mut Pool) -> Result<Vec<usize>, Cause>
 }
 
 /// Opens a snapshot, and the image that it stands on.
-fn snapshot_views(
+pub(super) fn snapshot_views(
     store: &Store,
     snapshot: &SnapshotRecord,
     pool: &mut Pool,
@@ -179,9 +180,13 @@ fn container_view(
         let upper = pool.add(upper).map_err(store::Error::from)?;
         return Ok([&[upper], below].concat());
     }
-    // Nobody but the mount itself has a handle of what is in memory: what it shows is all that there is.
-    let root = container::live_root(store, container)?.ok_or(Cause::NotMounted)?;
-    Ok(vec![pool.add(root).map_err(store::Error::from)?])
+    Ok(vec![pool.add(shown_root(store, container)?).map_err(store::Error::from)?])
+}
+
+/// Opens the root of a container whose changes are in memory. Nobody but its mount itself has a handle of them: what it shows is
+/// all that there is.
+pub(super) fn shown_root(store: &Store, container: &ContainerRecord) -> Result<Dir, Cause> {
+    container::live_root(store, container)?.ok_or(Cause::NotMounted)
 }
 
 /// Returns a path as `docker diff` prints it, as far as that is text.

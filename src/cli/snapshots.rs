@@ -20,7 +20,7 @@ use crate::sys::lock::Share;
 ///
 /// Takes the same time whatever was changed: nothing is copied. What is changed later goes on top, and `reset` takes it back.
 /// The container must not be mounted: overlayfs cannot be given another upper directory while files are open in it. A snapshot
-/// is called CONTAINER@NAME: `mount`, `ls`, `cat`, `cp`, `diff`, `umount` and `rm` take that.
+/// is called CONTAINER@NAME: `mount`, `ls`, `cat`, `cp`, `diff`, `blame`, `export`, `commit`, `umount` and `rm` take that.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

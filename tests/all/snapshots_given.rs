@@ -126,6 +126,30 @@ fn who_went_back_or_off_commits_what_is_shown() {
 }
 
 #[test]
+fn a_snapshot_is_committed_as_the_container_was_then() {
+    let scene = with_and_without("");
+    // The container itself is in use meanwhile, and by now another.
+    scene.run("mount box root").succeeds();
+    let open = fs::File::create(scene.path("root/open")).unwrap();
+    let then = commit(&scene, "box@s1", "then:1");
+    assert_eq!(tree(&scene, "then:1"), tree(&scene, "box@s1"));
+    let first = commit(&scene, "box@s0", "first:1");
+    assert_ne!(first, then);
+    drop(open);
+    scene.run("umount root").succeeds();
+    scene.run("reset box s1").succeeds();
+    assert_eq!(commit(&scene, "box", "then:2"), then);
+    scene.run("rm box@s1").succeeds();
+    scene.run("commit box@s1 x").fails(3).stdout_is("").stderr_is(
+        "
+        ovlctl: cannot commit 'box@s1': container 'box' has no snapshot 's1'
+        hint: did you mean 's0'?
+        ",
+    );
+    scene.run("commit bax@s0 x").fails(3).stderr_has("ovlctl: no container 'bax@s0' in [STORE]");
+}
+
+#[test]
 fn a_mounted_one_is_committed_over_its_snapshots() {
     let scene = with_two();
     scene.run("mount box root").succeeds();
