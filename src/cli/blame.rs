@@ -4,8 +4,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::act::{Act, Around};
+use super::diff::shown_root;
 use super::fault::{self, Cause, Fault};
-use super::place::LookFault;
+use super::place::{self, LookFault};
 use super::print::{self, Column, Listing};
 use super::{Context, inode, permit};
 use crate::digest::Digest;
@@ -21,6 +22,8 @@ use crate::sys::caps::TO_LOOK;
 ///
 /// The uppermost layer comes first: what it says is what is there. Each row has a layer that has the path, or removes it,
 /// or hides it. Links on the way are followed inside the image, but not the path's own.
+///
+/// Of a container whose changes are in memory, its mount tells what they are: all that is another than below.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -30,7 +33,7 @@ pub(super) struct Blame {
     /// A path in the image
     #[arg(value_name = "PATH")]
     path: std::path::PathBuf,
-    /// An image or a container
+    /// An image, a container or CONTAINER@SNAPSHOT
     #[arg(value_name = "IMAGE|CONTAINER")]
     name: String,
     /// Print ids in full, and instructions on a terminal that is too narrow for them, too
@@ -82,13 +85,23 @@ const WORDS: &[Column<WordRow>] = &[
     Column::Free("CREATED BY", |row| row.shown.instruction.clone()),
 ];
 
-/// An image, and a container over it where that was named.
+/// An image, and a container or a snapshot over it where that was named.
 struct Subject {
     container: Option<ContainerRecord>,
-    /// The snapshots that it stands on, uppermost first.
+    /// The snapshots that it stands on, or is, uppermost first.
     snapshots: Vec<SnapshotRecord>,
     image: ImageRecord,
     steps: Vec<Step>,
+}
+
+/// The directories of a subject, uppermost first.
+struct Views {
+    /// All of them.
+    all: Vec<usize>,
+    /// Those that are seen.
+    seen: Vec<usize>,
+    /// The root of its mount, where that alone has what lies above them.
+    shown: Option<usize>,
 }
 
 impl Act for Blame {
@@ -116,15 +129,20 @@ impl Blame {
     fn rows(&self, store: &Store) -> Result<Vec<WordRow>, Cause> {
         let subject = Subject::find(store, &self.name)?;
         let mut pool = Pool::default();
-        let (all, seen) = subject.views(store, &mut pool)?;
-        let (all, seen) = (View::new(&pool, all), View::new(&pool, seen));
+        let Views { all, seen, shown } = subject.views(store, &mut pool)?;
+        let (all, below) = (View::new(&pool, all), View::new(&pool, seen));
+        let seen = shown.map_or_else(|| below.clone(), |root| View::new(&pool, vec![root]));
         let failed = |e| Cause::Store(store::Error::Call(e));
         let typed = self.path.as_os_str().as_encoded_bytes();
         let path = trace::resolve(&seen, typed).map_err(failed)?;
         if path != trace::resolve(&View::new(&pool, Vec::new()), typed).map_err(failed)? {
             fault::say(&format!("by a symbolic link this is /{}", print::name(&path)));
         }
-        let mut words = trace::trace(&all, &path).map_err(failed)?;
+        let words = match shown {
+            Some(_) => trace::trace_shown(&seen, &below, &all, &path),
+            None => trace::trace(&all, &path),
+        };
+        let mut words = words.map_err(failed)?;
         if words.is_empty() {
             let near = nearest(&seen, &path).map_err(failed)?;
             return Err(LookFault::Missing(path, near).into());
@@ -185,28 +203,34 @@ impl Blame {
 
 impl Subject {
     fn find(store: &Store, name: &str) -> Result<Self, Cause> {
-        let container = store.container(name)?;
-        let image = match &container {
-            Some(container) => container::image_of(store, container)?,
-            None => store.image_else(name)?.record,
+        let (container, image, snapshots) = match place::Subject::find(store, name)? {
+            place::Subject::Image(image) => (None, image.record, Vec::new()),
+            place::Subject::Snapshot(_, snapshot) => {
+                let image = container::image_below(store, &snapshot)?;
+                (None, image, store.down_from(Some(&snapshot.id))?)
+            }
+            place::Subject::Container(over) => {
+                let (image, snapshots) = (container::image_of(store, &over)?, store.stands_on(&over)?);
+                (Some(over), image, snapshots)
+            }
         };
-        let snapshots = container.as_ref().map_or_else(|| Ok(Vec::new()), |over| store.stands_on(over))?;
         let steps = store.history(&image)?;
         Ok(Self { container, snapshots, image, steps })
     }
 
     /// Opens all layers, and those that are seen.
-    fn views(&self, store: &Store, pool: &mut Pool) -> Result<(Vec<usize>, Vec<usize>), Cause> {
-        let upper = match &self.container {
-            Some(container) => Some(store.open_upper(container)?.ok_or_else(|| {
-                Cause::Lacking("its changes are in memory, where only its mount can see them".to_owned())
-            })?),
-            None => None,
-        };
-        let upper = upper.map(|dir| pool.add(dir)).transpose().map_err(store::Error::from)?;
+    fn views(&self, store: &Store, pool: &mut Pool) -> Result<Views, Cause> {
+        let (mut upper, mut shown) = (None, None);
+        if let Some(container) = &self.container {
+            match store.open_upper(container)? {
+                Some(dir) => upper = Some(pool.add(dir).map_err(store::Error::from)?),
+                None => shown = Some(pool.add(shown_root(store, container)?).map_err(store::Error::from)?),
+            }
+        }
         let frozen = store.open_snapshots(self.snapshots.first().map(|top| top.id.as_str()), pool)?;
         let on = |stack: Vec<usize>| upper.into_iter().chain(frozen.clone()).chain(stack).collect();
-        Ok((on(store.open_layers(&self.image, pool)?), on(store.open_image(&self.image, pool)?)))
+        let all = on(store.open_layers(&self.image, pool)?);
+        Ok(Views { all, seen: on(store.open_image(&self.image, pool)?), shown })
     }
 
     /// Returns the number of the layer so far from the top.
@@ -220,14 +244,14 @@ impl Subject {
     }
 
     fn snapshot(&self, depth: usize) -> Option<&SnapshotRecord> {
-        self.snapshots.get(depth.checked_sub(1)?)
+        self.snapshots.get(depth.checked_sub(usize::from(self.container.is_some()))?)
     }
 
     /// Returns what a directory above the image's layers is called, so far from the top.
     fn called(&self, depth: usize) -> Option<String> {
-        let container = self.container.as_ref()?;
         let Some(snapshot) = self.snapshot(depth) else {
-            return (depth == 0).then(|| format!("container '{}'", container.name));
+            let container = self.container.as_ref().filter(|_| depth == 0)?;
+            return Some(format!("container '{}'", container.name));
         };
         let name = snapshot.name.as_ref();
         Some(name.map_or_else(|| "a snapshot".to_owned(), |name| format!("snapshot '{name}'")))

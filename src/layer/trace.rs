@@ -73,6 +73,57 @@ pub fn trace(view: &View<'_>, path: &[u8]) -> Result<Vec<Word>, CallFailed> {
     Ok(told)
 }
 
+/// The same where the uppermost directory cannot be seen, only what is shown with it, `shown`: of what lies `below` it `seen` is
+/// what it hides or changes, and that is all that it says. Where a redirect of its leads nobody knows.
+pub fn trace_shown(
+    shown: &View<'_>,
+    seen: &View<'_>,
+    below: &View<'_>,
+    path: &[u8],
+) -> Result<Vec<Word>, CallFailed> {
+    let mut words = trace(below, path)?;
+    words.iter_mut().for_each(|word| word.depth += 1);
+    let says = difference(shown, seen, path)?;
+    words.splice(..0, says.map(|says| Word { depth: 0, says, opaque: None }));
+    Ok(words)
+}
+
+/// Returns what makes `path` another than it was; `None` where it is as it was.
+fn difference(new: &View<'_>, old: &View<'_>, path: &[u8]) -> Result<Option<Says>, CallFailed> {
+    let ((end, is), (end_before, was)) = (reach(new, path)?, reach(old, path)?);
+    let here = path[..end].to_owned();
+    let Some(is) = is else {
+        let was_there = end_before > end || was.is_some();
+        return Ok(was_there.then_some(Says::Removes(here)));
+    };
+    if end < path.len() {
+        let was_so = end_before == end && was.is_some();
+        return Ok((!was_so).then_some(Says::Replaces(here)));
+    }
+    let at = is.at();
+    let Some(stat) = new.stat(at)?.filter(|stat| !new.is_covered(at, stat)) else { return Ok(None) };
+    let was = was.filter(|_| end_before == end);
+    let what = match &was {
+        Some(was) => aspects(new, (at, is.data()), old, (was.at(), was.data()))?,
+        None => Vec::new(),
+    };
+    let target = new.link(at, &stat)?;
+    let has = Says::Has { stat: Box::new(stat), target, new: was.is_none(), what };
+    Ok((!matches!(&has, Says::Has { new: false, what, .. } if what.is_empty())).then_some(has))
+}
+
+/// Follows a path as far as there are directories. Returns where that ends, and what is there.
+fn reach(view: &View<'_>, path: &[u8]) -> Result<(usize, Option<Node>), CallFailed> {
+    let mut node = Some(Node::Directory(view.root()));
+    let mut end = 0;
+    while let (Some(Node::Directory(places)), true) = (&node, end < path.len()) {
+        let begin = if end == 0 { 0 } else { end + 1 };
+        end = path[begin..].iter().position(|&byte| byte == b'/').map_or(path.len(), |slash| begin + slash);
+        node = view.child(places, &path[begin..end])?;
+    }
+    Ok((end, node))
+}
+
 /// A directory's word, and whether what it has are metadata only.
 type Asked = Option<(Word, bool)>;
 

@@ -102,6 +102,14 @@ impl Node {
             Self::Other { at, .. } => at,
         }
     }
+
+    /// Returns where its contents are.
+    pub(super) fn data(&self) -> &Place {
+        match self {
+            Self::Directory(places) => &places[0],
+            Self::Other { data, .. } => data,
+        }
+    }
 }
 
 /// A stack of directories of a pool, as overlayfs shows it.

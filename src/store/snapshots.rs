@@ -82,11 +82,13 @@ impl Store {
 
     /// Returns the snapshots that a container stands on, the uppermost first.
     pub fn stands_on(&self, container: &ContainerRecord) -> Result<Vec<SnapshotRecord>, Error> {
-        if container.base.is_none() {
-            return Ok(Vec::new());
-        }
-        let all = self.snapshots()?;
-        Ok(chain(&all, container.base.as_deref()).into_iter().cloned().collect())
+        self.down_from(container.base.as_deref())
+    }
+
+    /// Returns a snapshot and those that it stands on, the uppermost first.
+    pub fn down_from(&self, top: Option<&str>) -> Result<Vec<SnapshotRecord>, Error> {
+        let all = if top.is_some() { self.snapshots()? } else { Vec::new() };
+        Ok(chain(&all, top).into_iter().cloned().collect())
     }
 
     /// Returns the short names of what lies below a container's own directory, uppermost first: snapshots, from `base` on,

@@ -1,6 +1,7 @@
 //! Which layer a path comes from, and what was there before.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
@@ -123,6 +124,38 @@ fn container_is_the_uppermost() {
     let rows = scene.run("blame --json /usr/bin/app box").succeeds().json();
     assert_eq!([&rows[0]["layer"], &rows[0]["action"]], [&json!(null), &json!("removed")]);
     assert_eq!(rows[1]["layer"], 4);
+}
+
+#[test]
+fn container_in_memory_is_told_by_its_mount() {
+    let changes = |scene: &Scene| {
+        let root = |name: &str| scene.path("root").join(name);
+        fs::write(root("usr/bin/app"), "version 3, longer").unwrap();
+        fs::remove_file(root("x/y")).unwrap();
+        fs::remove_dir(root("x")).unwrap();
+        fs::write(root("x"), "").unwrap();
+        fs::remove_dir_all(root("usr/lib")).unwrap();
+        fs::create_dir_all(root("new/inner")).unwrap();
+        fs::set_permissions(root("usr"), fs::Permissions::from_mode(0o700)).unwrap();
+    };
+    let paths = ["/usr/bin/app", "/bin/app", "/x", "/x/y", "/usr/lib", "/usr/lib/a", "/new/inner", "/usr"];
+    // As its own directory has it where that can be seen.
+    let [disk, memory] = ["", "--upper tmpfs"].map(|options| {
+        let scene = loaded();
+        scene.mkdir("root");
+        scene.run(&format!("mount --name box {options} web:1 root")).succeeds();
+        changes(&scene);
+        let told = paths.map(|path| scene.run(&format!("blame {path} box")).succeeds().stdout);
+        (scene, told)
+    });
+    for (path, (disk, memory)) in paths.iter().zip(disk.1.iter().zip(&memory.1)) {
+        assert_eq!(disk, memory, "{path}");
+    }
+    let scene = memory.0;
+    // What is as it was below its mount does not tell from what nobody has touched.
+    let rows = scene.run("blame --json /usr/bin box").succeeds().json();
+    assert_eq!([&rows[0]["layer"], &rows[0]["action"]], [&json!(4), &json!("unchanged")]);
+    scene.run("blame /usr/bin/ap box").fails(1).stderr_has("hint: did you mean /usr/bin/app?");
 }
 
 #[test]

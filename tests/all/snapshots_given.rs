@@ -3,6 +3,8 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
+use serde_json::json;
+
 use crate::snapshots::{change, mounted, shows, with_two};
 use crate::support::{Scene, image, layer, needs};
 
@@ -147,6 +149,16 @@ fn a_snapshot_is_committed_as_the_container_was_then() {
         ",
     );
     scene.run("commit bax@s0 x").fails(3).stderr_has("ovlctl: no container 'bax@s0' in [STORE]");
+}
+
+#[test]
+fn a_path_in_a_snapshot_is_blamed() {
+    let scene = with_and_without("");
+    let rows = scene.run("blame --json /etc/motd box@s1").succeeds().json();
+    let told: Vec<_> =
+        rows.as_array().unwrap().iter().map(|row| [&row["snapshot"], &row["action"]]).collect();
+    assert_eq!(json!(told[..2]), json!([["s1", "added"], ["s0", "removed"]]));
+    assert!(told[2..].iter().all(|[snapshot, _]| snapshot.is_null()) && told.len() > 2, "{told:?}");
 }
 
 #[test]
