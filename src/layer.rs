@@ -20,6 +20,7 @@ pub mod cpio;
 mod depth;
 mod error;
 pub mod extract;
+mod holes;
 mod lower_links;
 mod meta;
 pub mod pack;

@@ -96,3 +96,11 @@ pub struct Sparse {
     /// Offset and length of each stored piece, ascending and apart; the lengths add up to [`Member::stored`].
     pub segments: Vec<(u64, u64)>,
 }
+
+impl Sparse {
+    /// Returns how many bytes the segments have.
+    #[must_use]
+    pub fn stored(&self) -> u64 {
+        self.segments.iter().map(|(_, length)| length).sum()
+    }
+}

@@ -61,9 +61,9 @@ pub(super) struct Export {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// With PAX records; holes are zeros in it, as not every reader of tars knows holes
+    /// With PAX records; holes of 1 MiB and more are as GNU tar writes them, which busybox cannot read
     Tar,
-    /// An initramfs
+    /// An initramfs; holes are zeros in it
     Cpio,
     /// A filesystem that can be written to
     Ext4,

@@ -6,9 +6,10 @@ use std::io::{self, Write};
 use crate::sys::CallFailed;
 use crate::sys::dir::in_root::Found;
 use crate::sys::dir::{self, FileType, Stat};
-use crate::tarfile::{Kind, Member, Time, Writer};
+use crate::tarfile::{Kind, Member, Sparse, Time, Writer};
 
 use super::changes::Change;
+use super::holes::{self, Stored};
 use super::meta::Meta;
 use super::sharing::Sharer;
 use super::view::{Node, View, join};
@@ -62,9 +63,10 @@ pub(super) fn new_layer(
     Packer { latest, sharer: Some(sharer), ..Packer::new(out) }.changes(changes, view)?.finish()
 }
 
-/// Writes `found` and all below it as a tar, in which it is called `name`. What is mounted on a directory is left out.
+/// Writes `found` and all below it as a tar, in which it is called `name`. What is mounted on a directory is left out. Large
+/// holes stay holes, which not all readers of layers know.
 pub fn tree(found: &Found, name: &[u8], out: impl Write) -> Result<LeftOut, Error> {
-    let mut packer = Packer::new(out);
+    let mut packer = Packer { holes: true, ..Packer::new(out) };
     walk(found, &mut |path, found, _| {
         packer.add(&if path.is_empty() { name.to_owned() } else { join(name, path) }, found, None)
     })?;
@@ -86,6 +88,8 @@ struct Packer<W> {
     /// What later times become.
     latest: Time,
     sharer: Option<Sharer>,
+    /// Whether holes are told of.
+    holes: bool,
 }
 
 const LAST: Time = Time { seconds: i64::MAX, nanos: 0 };
@@ -93,7 +97,7 @@ const LAST: Time = Time { seconds: i64::MAX, nanos: 0 };
 impl<W: Write> Packer<W> {
     fn new(out: W) -> Self {
         let (names, left_out) = (HashMap::new(), Vec::new());
-        Self { tar: Writer::new(out), names, left_out, latest: LAST, sharer: None }
+        Self { tar: Writer::new(out), names, left_out, latest: LAST, sharer: None, holes: false }
     }
 
     /// Adds all changes, as they are in `view`.
@@ -132,13 +136,15 @@ impl<W: Write> Packer<W> {
         if (meta.mtime.seconds, meta.mtime.nanos) > (self.latest.seconds, self.latest.nanos) {
             meta.mtime = self.latest;
         }
-        let (mut file, mut stored) = (None, 0);
+        let (mut file, mut stored, mut sparse) = (None, 0, None);
         if kind == Kind::File {
             let (own, size) = (data.unwrap_or(at).open_file()?, dir::contents(&stat));
             let sharer = self.sharer.as_mut();
             let shared = sharer.map_or(Ok(None), |sharer| sharer.offer(path, &own, size, &meta))?;
             let (contents, size) = shared.unwrap_or((own, size));
-            (file, stored) = (Some(contents), size);
+            sparse = if self.holes { holes::map(&contents, &stat)? } else { None };
+            stored = sparse.as_ref().map_or(size, Sparse::stored);
+            file = Some(contents);
         }
         let member = Member {
             path: match (&kind, path) {
@@ -153,11 +159,12 @@ impl<W: Write> Packer<W> {
             mtime: meta.mtime,
             xattrs: meta.xattrs,
             stored,
-            sparse: None,
+            sparse,
         };
-        let written = match file {
-            Some(mut file) => self.tar.member(&member, &mut file),
-            None => self.tar.member(&member, &mut io::empty()),
+        let written = match (&mut file, &member.sparse) {
+            (Some(file), Some(sparse)) => self.tar.member(&member, &mut Stored::new(file, sparse)),
+            (Some(file), None) => self.tar.member(&member, file),
+            (None, _) => self.tar.member(&member, &mut io::empty()),
         };
         written.map_err(|source| Error::Member { path: path.to_owned(), source })
     }

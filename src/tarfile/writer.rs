@@ -2,12 +2,13 @@
 //!
 //! The bytes are a function of the members, and of nothing else.
 
+use std::borrow::Cow;
 use std::io::{self, Read, Write};
 
 use tar::{EntryType, Header};
 
 use super::header::BLOCK;
-use super::{Kind, Member};
+use super::{Kind, Member, Sparse};
 
 /// How long name and link target of a ustar header are; longer ones become records. The prefix field is left empty.
 const NAME: usize = 100;
@@ -27,9 +28,12 @@ impl<W: Write> Writer<W> {
         Self { out }
     }
 
-    /// Writes a member, with [`Member::stored`] bytes of `contents`; fewer are an error. Sparse maps are not written.
+    /// Writes a member, with [`Member::stored`] bytes of `contents`; fewer are an error. A sparse file's segments but the last
+    /// must be whole blocks.
     pub fn member(&mut self, member: &Member, contents: &mut dyn Read) -> io::Result<()> {
-        let records = records(member)?;
+        let map = member.sparse.as_ref().map(sparse_map).unwrap_or_default();
+        let size = map.len() as u64 + member.stored;
+        let records = records(member, size)?;
         if !records.is_empty() {
             let last = member.path.rsplit(|&byte| byte == b'/').find(|part| !part.is_empty());
             let name = [b"PaxHeaders/", last.unwrap_or(b"root")].concat();
@@ -37,7 +41,8 @@ impl<W: Write> Writer<W> {
             self.out.write_all(header.as_bytes())?;
             self.padded(&mut records.as_slice(), records.len() as u64)?;
         }
-        self.out.write_all(member_header(member).as_bytes())?;
+        self.out.write_all(member_header(member, size).as_bytes())?;
+        self.out.write_all(&map)?;
         self.padded(contents, member.stored)
     }
 
@@ -57,7 +62,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
-fn member_header(member: &Member) -> Header {
+fn member_header(member: &Member, size: u64) -> Header {
     let kind = match &member.kind {
         Kind::File => EntryType::Regular,
         Kind::HardLink(_) => EntryType::Link,
@@ -67,7 +72,7 @@ fn member_header(member: &Member) -> Header {
         Kind::Directory => EntryType::Directory,
         Kind::Fifo => EntryType::Fifo,
     };
-    let mut header = header(&member.path, kind, member.mode, member.stored);
+    let mut header = header(&name_in_header(member), kind, member.mode, size);
     header.set_uid(fitting(member.uid.into(), SEVEN_DIGITS));
     header.set_gid(fitting(member.gid.into(), SEVEN_DIGITS));
     header.set_mtime(fitting(u64::try_from(member.mtime.seconds).unwrap_or_default(), ELEVEN_DIGITS));
@@ -82,6 +87,29 @@ fn member_header(member: &Member) -> Header {
     }
     header.set_cksum();
     header
+}
+
+/// Returns the name that those see who know no sparse files, who get the map, too; for others it is in a record.
+fn name_in_header(member: &Member) -> Cow<'_, [u8]> {
+    if member.sparse.is_none() {
+        return Cow::Borrowed(&member.path);
+    }
+    let slash = member.path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+    let (above, name) = member.path.split_at(slash);
+    Cow::Owned([above, b"GNUSparseFile.0/", name].concat())
+}
+
+/// Writes the map of a sparse file as GNU tar does, in format 1.0: numbers, a line each, in whole blocks
+/// (<https://www.gnu.org/software/tar/manual/html_section/Sparse-Formats.html>). That it ends with a hole an empty segment says.
+fn sparse_map(sparse: &Sparse) -> Vec<u8> {
+    let end = sparse.segments.last().map_or(0, |(offset, length)| offset + length);
+    let last = (end < sparse.size).then_some((sparse.size, 0));
+    let segments: Vec<(u64, u64)> = sparse.segments.iter().copied().chain(last).collect();
+    let mut text = format!("{}\n", segments.len());
+    segments.iter().for_each(|(offset, length)| text += &format!("{offset}\n{length}\n"));
+    let mut map = text.into_bytes();
+    map.resize(map.len().next_multiple_of(BLOCK), 0);
+    map
 }
 
 fn header(name: &[u8], kind: EntryType, mode: u32, size: u64) -> Header {
@@ -110,7 +138,7 @@ fn fitting(number: u64, most: u64) -> u64 {
 
 /// Returns the records of what the header cannot hold. The crate would take keys that are UTF-8 only, and end a tar that
 /// failed as if it were whole; names of attributes are any bytes.
-fn records(member: &Member) -> io::Result<Vec<u8>> {
+fn records(member: &Member, size: u64) -> io::Result<Vec<u8>> {
     let mut records = Vec::new();
     let mut record = |key: &[u8], value: &[u8]| {
         let body = [b" ", key, b"=", value, b"\n"].concat();
@@ -122,7 +150,12 @@ fn records(member: &Member) -> io::Result<Vec<u8>> {
         records.extend_from_slice(len.to_string().as_bytes());
         records.extend_from_slice(&body);
     };
-    if member.path.len() > NAME {
+    if let Some(sparse) = &member.sparse {
+        record(b"GNU.sparse.major", b"1");
+        record(b"GNU.sparse.minor", b"0");
+        record(b"GNU.sparse.name", &member.path);
+        record(b"GNU.sparse.realsize", sparse.size.to_string().as_bytes());
+    } else if member.path.len() > NAME {
         record(b"path", &member.path);
     }
     if let Kind::HardLink(target) | Kind::Symlink(target) = &member.kind {
@@ -135,8 +168,8 @@ fn records(member: &Member) -> io::Result<Vec<u8>> {
             record(key, number.to_string().as_bytes());
         }
     }
-    if member.stored > ELEVEN_DIGITS {
-        record(b"size", member.stored.to_string().as_bytes());
+    if size > ELEVEN_DIGITS {
+        record(b"size", size.to_string().as_bytes());
     }
     let time = member.mtime;
     if time.nanos > 0 || !u64::try_from(time.seconds).is_ok_and(|seconds| seconds <= ELEVEN_DIGITS) {
@@ -179,6 +212,11 @@ mod tests {
         }
     }
 
+    fn sparse(path: &str, size: u64, segments: &[(u64, u64)]) -> Member {
+        let sparse = Sparse { size, segments: segments.to_vec() };
+        Member { stored: sparse.stored(), sparse: Some(sparse), ..member(path, Kind::File) }
+    }
+
     #[test]
     fn what_was_written_is_read_back() {
         let long = "d/".repeat(99) + "name";
@@ -198,6 +236,10 @@ mod tests {
             member("h", Kind::HardLink(b"odd".to_vec())),
             member("c", Kind::CharDevice { major: 4095, minor: 1_048_575 }),
             member("b", Kind::BlockDevice { major: 8, minor: 0 }),
+            sparse("d/sparse", 1 << 40, &[(512, 1), (1 << 20, 4)]),
+            sparse(&long, 5, &[(0, 5)]),
+            sparse("hole", 9, &[]),
+            sparse("many", 1 << 30, &(0..5).map(|nr| (nr << 20, 1)).collect::<Vec<_>>()),
         ];
         let mut writer = Writer::new(Vec::new());
         for member in &members {

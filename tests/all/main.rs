@@ -74,6 +74,7 @@ mod blame; // which layer a path comes from
 mod cp; // files in and out of containers
 mod diff_images; // what differs between images
 mod export; // the tree, for booting and for other tools
+mod export_holes; // of files, through a tar
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 mod export_killed; // and what of it is left when it is killed
 mod history; // how an image was made
