@@ -121,7 +121,7 @@ impl Act for Export {
         }
         let object = format!("'{}' to {}", self.name, output::shown(self.output.as_ref()));
         let since = Instant::now();
-        let done = self.talk.guarding(|progress| {
+        let done = self.talk.during(|progress| {
             self.export(context, format, progress)?;
             Ok(progress.pieces().iter().map(Piece::done).sum())
         });

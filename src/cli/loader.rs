@@ -47,9 +47,6 @@ pub(super) struct Loader {
     /// Only tell which image it is
     #[arg(long)]
     look: bool,
-    /// Tell on the way how far it has got
-    #[arg(long)]
-    progress: bool,
     #[command(flatten)]
     pick: Pick,
     archive: PathBuf,
@@ -97,7 +94,7 @@ pub(super) enum Error {
     NoAnswer,
 }
 
-/// Lets another process, which can do nothing else, read an archive; `progress` is told of it where that is to be seen.
+/// Lets another process, which can do nothing else, read an archive; `progress` is told of it where it is loaded.
 pub(super) fn read(
     store: &Store,
     archive: &Path,
@@ -108,7 +105,6 @@ pub(super) fn read(
     let mut arguments: Vec<OsString> = vec!["--root".into(), store.layout().root().into(), "loader".into()];
     arguments.extend(look::arguments());
     arguments.extend((job == Job::Look).then(|| "--look".into()));
-    arguments.extend(progress.map(|_| "--progress".into()));
     arguments.extend(pick.arguments());
     arguments.extend(["--".into(), archive.into()]);
     let mut listener = Listener { progress, last: None };
@@ -221,7 +217,7 @@ impl Loader {
         let _confined = load::confine(store, std::slice::from_ref(&self.archive));
         let load = |progress: &Progress| self.load_confined(store, progress);
         // The thread that tells is started only now: it is confined, too.
-        if self.progress { watched(&mut Telling::default(), load) } else { load(&Progress::default()) }
+        watched(&mut Telling::default(), load)
     }
 
     fn load_confined(&self, store: &Store, progress: &Progress) -> Result<(Digest, Vec<String>), Cause> {

@@ -13,7 +13,7 @@ pub(super) use source::{Source, load};
 
 use super::act::{Act, Around, Before};
 use super::config::Config;
-use super::fault::watch::Showing;
+use super::fault::watch::Talk;
 use super::fault::{self, Cause, Fault};
 use super::load::{self, Pick};
 use super::{Context, permit, print, waiting};
@@ -96,7 +96,7 @@ struct Arguments {
     #[command(flatten)]
     pick: Pick,
     #[command(flatten)]
-    showing: Showing,
+    talk: Talk,
 }
 
 fn methods() -> impl TypedValueParser<Value = Method> {
@@ -140,7 +140,7 @@ impl Act for Mount {
         }
         print::path(&done.target)?;
         if let Some(name) = &done.container {
-            fault::say(&format!("container '{name}'"));
+            arguments.talk.say(&format!("container '{name}'"));
         }
         arguments.pick.sync.start(context, &image);
         Ok(())
@@ -314,7 +314,7 @@ impl Arguments {
     }
 
     fn load(&self, store: &Store, path: &Path) -> Result<Image, Cause> {
-        load(store, path, &self.pick, self.showing)
+        load(store, path, &self.pick, self.talk)
     }
 
     fn up_to_layer(&self, image: Image) -> Result<Image, Cause> {

@@ -14,7 +14,7 @@ use clap::{ArgAction, Args, ValueEnum};
 
 use super::act::{Act, Around};
 use super::config::Config;
-use super::fault::watch::Showing;
+use super::fault::watch::Talk;
 use super::fault::{self, Cause, Fault};
 use super::load::Pick;
 use super::mount::{Source, load};
@@ -89,7 +89,7 @@ pub(super) struct Run {
     #[command(flatten)]
     pick: Pick,
     #[command(flatten)]
-    showing: Showing,
+    talk: Talk,
     /// Those that are configured: for a new container
     #[arg(skip)]
     options: Vec<String>,
@@ -148,7 +148,7 @@ impl Run {
             Source::Container(container) => Held::again(change, &container.name, &mut waiting())?,
             Source::Image(image) => self.over(change, &image)?,
             Source::Archive(path) => {
-                let image = load(&store, &path, &self.pick, self.showing)?;
+                let image = load(&store, &path, &self.pick, self.talk)?;
                 self.over(change, &image)?
             }
         };

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -99,7 +101,7 @@ fn ctrl_c_in_the_middle_of_a_load_leaves_a_clean_screen_and_a_clean_store() {
     assert_eq!(status.signal(), Some(2), "{shown}");
     assert_eq!(text(&shown), "");
     // At once, and not only with the next command.
-    assert_eq!(scene.staged(), Vec::<std::path::PathBuf>::new());
+    assert_eq!(scene.staged(), Vec::<PathBuf>::new());
     assert_eq!(scene.kept_layers(), Vec::<String>::new());
     scene.run("images").succeeds().stdout_is("NAME  ID  PLATFORM  LAYERS  SIZE  CREATED");
     scene.run("load small.tar").succeeds();
@@ -135,6 +137,52 @@ fn a_mount_that_is_interrupted_leaves_nothing() {
         assert_eq!(scene.kept_layers(), Vec::<String>::new());
         scene.run("mounts -q").succeeds().stdout_is("");
     }
+}
+
+/// Whether files of a layer have been unpacked.
+fn is_unpacking(dir: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(dir) else { return false };
+    entries.flatten().any(|entry| {
+        let path = entry.path();
+        if path.ends_with("diff") { path.join("f7").exists() } else { path.is_dir() && is_unpacking(&path) }
+    })
+}
+
+#[test]
+fn what_is_asked_to_end_undoes_its_work_without_a_terminal_too() {
+    let scene = scene();
+    scene.save("large.tar", &over_small(&longer()));
+    for words in ["load large.tar", "load --quiet large.tar", "mount large.tar root"] {
+        let mut command = scene.command(&words.split(' ').collect::<Vec<_>>());
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        while !is_unpacking(&scene.store().join("staging")) {
+            assert_eq!(child.try_wait().unwrap(), None, "{words}: it ended before");
+        }
+        // Of a mount only the one process: it has to end the other.
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!(ended.status.signal(), Some(Signal::TERM.as_raw()), "{words}: {ended:?}");
+        assert_eq!(String::from_utf8_lossy(&ended.stderr), "", "{words}");
+        if words.starts_with("mount") {
+            scene.swept();
+        }
+        assert_eq!(scene.staged(), Vec::<PathBuf>::new(), "{words}");
+        assert_eq!(scene.kept_layers(), Vec::<String>::new(), "{words}");
+    }
+}
+
+#[test]
+fn a_quiet_mount_says_nothing() {
+    let scene = scene();
+    for words in ["mount -q --name box small.tar root", "mount --quiet box root"] {
+        let (status, shown) = Terminal::run(&scene, words).end();
+        assert!(status.success(), "{words}: {shown}");
+        assert_eq!(text(&shown), scene.path("root").to_str().unwrap(), "{words}");
+        scene.run("umount root").succeeds();
+    }
+    scene.run("mount -q --progress plain box root").succeeds().stdout_is("[DIR]/root").stderr_is("");
+    scene.run("umount root").succeeds();
+    scene.run("mount -q nobody root").fails(3).stderr_has("ovlctl: no image 'nobody'");
 }
 
 #[test]

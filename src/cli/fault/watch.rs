@@ -34,16 +34,15 @@ enum How {
 }
 
 impl Showing {
-    /// Does `work`, and shows how far it has got; `quiet`: it does not.
+    /// Does `work`, and shows how far it has got; `quiet`: it does not. Whether or not somebody looks, it undoes what it did when
+    /// a signal asks it to end.
     pub(in crate::cli) fn during<T>(
         self,
         quiet: bool,
         work: impl FnOnce(&Progress) -> Result<T, Cause>,
     ) -> Result<T, Cause> {
-        match self.watcher(quiet) {
-            Some(mut watcher) => watched(&mut *watcher, work),
-            None => work(&Progress::default()),
-        }
+        let watcher = self.watcher(quiet);
+        watched(&mut *watcher.unwrap_or_else(|| Box::new(Silent)), work)
     }
 
     /// Whether anything is shown.
@@ -83,15 +82,6 @@ impl Talk {
         work: impl FnOnce(&Progress) -> Result<T, Cause>,
     ) -> Result<T, Cause> {
         self.showing.during(self.quiet, work)
-    }
-
-    /// Does `work` that undoes what it did when it is asked to end; shows how far it has got, where that is wanted.
-    pub(in crate::cli) fn guarding<T>(
-        self,
-        work: impl FnOnce(&Progress) -> Result<T, Cause>,
-    ) -> Result<T, Cause> {
-        let watcher = self.showing.watcher(self.quiet);
-        watched(&mut *watcher.unwrap_or_else(|| Box::new(Silent)), work)
     }
 
     /// Whether progress is shown.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::cli::fault::watch::Showing;
+use crate::cli::fault::watch::Talk;
 use crate::cli::fault::{self, Cause};
 use crate::cli::load::{self, Pick};
 use crate::cli::loader::{self, Found, Job};
@@ -50,16 +50,11 @@ impl Source {
 }
 
 /// Loads the image of an archive, by a process that can do nothing else.
-pub(in crate::cli) fn load(
-    store: &Store,
-    path: &Path,
-    pick: &Pick,
-    showing: Showing,
-) -> Result<Image, Cause> {
-    let (since, wanted) = (Instant::now(), showing.is_wanted(false));
+pub(in crate::cli) fn load(store: &Store, path: &Path, pick: &Pick, talk: Talk) -> Result<Image, Cause> {
+    let (since, wanted) = (Instant::now(), talk.is_shown());
     let mut new = 0;
-    let Found { id, names } = showing.during(false, |progress| {
-        let found = loader::read(store, path, pick, Job::Load, wanted.then_some(progress));
+    let Found { id, names } = talk.during(|progress| {
+        let found = loader::read(store, path, pick, Job::Load, Some(progress));
         let is_new = |piece: &Piece| matches!(piece.what, What::Layer { .. }) && !piece.there;
         new = progress.pieces().into_iter().filter(is_new).count();
         found
