@@ -192,6 +192,7 @@ fn run(line: &[OsString]) -> u8 {
     let (cli, matches) = match parsed(line) {
         Ok(read) => read,
         Err(error) => {
+            Config::color_around(line).iter().for_each(|when| when.hold());
             let _ = error.print();
             return u8::try_from(error.exit_code()).unwrap_or(1);
         }

@@ -3,6 +3,8 @@
 mod file;
 mod trust;
 
+use std::env;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -14,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::act::{Act, Around};
 use super::fault::Fault;
-use super::look::{Times, Units, When};
+use super::look::{self, Times, Units, When};
 use super::print::{self, Column};
 use super::save::Compress;
 use super::{Cli, Context, Verb};
@@ -25,6 +27,9 @@ use file::{Set, Settings};
 
 /// The file that is read where nobody names another.
 const USUAL: &str = "/etc/ovlctl.toml";
+
+/// Names another.
+const VARIABLE: &str = "OVLCTL_CONFIG";
 
 /// The store where nobody names another.
 const ROOT: &str = "/var/lib/ovlctl";
@@ -89,7 +94,7 @@ impl Config {
             Some(_) | None => Origin::Default,
         };
         let common = &cli.common;
-        let from = origin("config", "OVLCTL_CONFIG", "--config");
+        let from = origin("config", VARIABLE, "--config");
         let (path, settings) = match &common.config {
             _ if cli.verb.is_ours() => (None, Settings::default()),
             Some(none) if none.is_empty() => (None, Settings::default()),
@@ -98,7 +103,7 @@ impl Config {
         };
         let file = path.as_deref();
         let root = common.root.clone().map(|root| Valued(root, origin("root", "OVLCTL_ROOT", "--root")));
-        let unwanted = When::is_unwanted(std::env::var_os(NO_COLOR).as_deref())
+        let unwanted = When::is_unwanted(env::var_os(NO_COLOR).as_deref())
             .then_some(Valued(When::Never, Origin::Environment(NO_COLOR)));
         let color = common.looks.color.map(|when| Valued(when, Origin::Argument("--color"))).or(unwanted);
         let bytes = common.looks.bytes.then_some(Valued(true, Origin::Argument("--bytes")));
@@ -111,6 +116,21 @@ impl Config {
             path: Valued(path, from),
             settings,
         })
+    }
+
+    /// Returns when there are colours in what is said of a line that is no command: help, or a complaint. A file that cannot be
+    /// used is no reason to say neither.
+    pub(super) fn color_around(line: &[OsString]) -> Option<When> {
+        if When::typed(line).is_some() || When::is_unwanted(env::var_os(NO_COLOR).as_deref()) {
+            return None;
+        }
+        let typed = look::typed(line, "--config").last().map(OsStr::to_owned);
+        let (_, settings) = match typed.or_else(|| env::var_os(VARIABLE)) {
+            Some(none) if none.is_empty() => return None,
+            Some(named) => read(Path::new(&named), &Origin::Environment(VARIABLE)).ok()?,
+            None => read(Path::new(USUAL), &Origin::Default).ok()?,
+        };
+        settings.color.map(|set| set.value)
     }
 
     /// Returns the store.

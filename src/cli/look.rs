@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 
 use anstream::{AutoStream, ColorChoice};
@@ -115,6 +116,17 @@ pub(super) enum When {
     Never,
 }
 
+/// Returns the values that an option has in a line that has not been understood yet.
+pub(super) fn typed<'a>(line: &'a [OsString], option: &'a str) -> impl Iterator<Item = &'a OsStr> {
+    let words = || line.iter().take_while(|word| *word != "--");
+    words().zip(words().skip(1).map(Some).chain([None])).filter_map(move |(word, next)| {
+        match word.as_bytes().strip_prefix(option.as_bytes())? {
+            b"" => next.map(OsString::as_os_str),
+            rest => rest.strip_prefix(b"=").map(OsStr::from_bytes),
+        }
+    })
+}
+
 /// What a text is, to those who see colours.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Ink {
@@ -142,13 +154,7 @@ impl When {
     /// Returns what was typed, or would have been, in a line that has not been understood yet: help and complaints about
     /// the line itself go by it.
     pub(super) fn typed(line: &[OsString]) -> Option<Self> {
-        let words = line.iter().take_while(|word| *word != "--").filter_map(|word| word.to_str());
-        let words: Vec<&str> = words.collect();
-        let after = |(nr, word): (usize, &&str)| match word.strip_prefix("--color")? {
-            "" => Self::named(words.get(nr + 1)?),
-            rest => Self::named(rest.strip_prefix('=')?),
-        };
-        words.iter().enumerate().filter_map(after).next_back()
+        typed(line, "--color").filter_map(|word| Self::named(word.to_str()?)).last()
     }
 
     /// Whether the environment wants none (no-color.org).

@@ -175,7 +175,7 @@ const KEYS: [(&str, &str); 5] = [
     (
         "output.color",
         "auto, always or never: when there are colours. By default auto: on a terminal that has them. Where NO_COLOR is set \
-         to anything there are none, unless --color is typed. Help reads no settings.",
+         to anything there are none, unless --color is typed.",
     ),
     (
         "output.bytes",

@@ -97,6 +97,32 @@ fn colours_are_configured_below_the_environment_below_what_is_typed() {
 }
 
 #[test]
+fn help_and_complaints_have_the_colours_that_are_configured() {
+    let scene = scene();
+    scene.write("ovlctl.toml", b"[output]\ncolor = 'always'\n");
+    scene.write("never.toml", b"[output]\ncolor = 'never'\n");
+    scene.write("wrong.toml", b"[output]\ncolor = 'mauve'\n");
+    for words in ["images --help", "help images", "--help", "images --frobnicate", "imges"] {
+        let painted = |words: &str, variables: &[(&str, &str)]| {
+            let outcome = scene.outcome(&mut command(&scene, words, variables));
+            format!("{}{}", outcome.stdout(), outcome.stderr()).contains('\x1b')
+        };
+        let set = format!("--config ovlctl.toml {words}");
+        assert!(painted(&set, &[]), "{words}");
+        assert!(painted(words, &[("OVLCTL_CONFIG", "ovlctl.toml")]), "{words}: named by the environment");
+        assert!(
+            !painted(&format!("--config= {words}"), &[("OVLCTL_CONFIG", "ovlctl.toml")]),
+            "{words}: none"
+        );
+        assert!(!painted(&set, &[("NO_COLOR", "1")]), "{words}: NO_COLOR");
+        assert!(!painted(&format!("--color=never {set}"), &[]), "{words}: typed");
+        assert!(!painted(&format!("--config wrong.toml {words}"), &[]), "{words}: of no use, and no harm");
+        let never = format!("--config never.toml {words}");
+        assert!(!shown(&scene, &never, &[COLOURS]).contains('\x1b'), "{words}: on a terminal");
+    }
+}
+
+#[test]
 fn who_reads_archives_for_mount_has_the_same_colours() {
     let scene = scene();
     scene.mkdir("root");
