@@ -15,7 +15,14 @@ use crate::digest::Digest;
 #[derive(Debug, Default)]
 pub struct Progress {
     pieces: Mutex<Vec<Piece>>,
-    cancelled: Arc<AtomicBool>,
+    cancel: Arc<Cancel>,
+}
+
+/// That the work be ended.
+#[derive(Debug, Default)]
+struct Cancel {
+    asked: AtomicBool,
+    heard: AtomicBool,
 }
 
 /// What a piece of work is about.
@@ -60,7 +67,7 @@ pub struct Piece {
 pub struct Counter {
     done: AtomicU64,
     ended: AtomicBool,
-    cancelled: Arc<AtomicBool>,
+    cancel: Arc<Cancel>,
 }
 
 impl Progress {
@@ -81,7 +88,7 @@ impl Progress {
 
     /// The same as [`Progress::begin`], of what may be there already.
     pub fn put(&self, what: What, size: Option<u64>, there: bool) -> Arc<Counter> {
-        let counter = Arc::new(Counter { cancelled: Arc::clone(&self.cancelled), ..Counter::default() });
+        let counter = Arc::new(Counter { cancel: Arc::clone(&self.cancel), ..Counter::default() });
         self.lock().push(Piece { what, size, there, counter: Arc::clone(&counter) });
         counter
     }
@@ -113,17 +120,33 @@ impl Progress {
 
     /// Asks that the work be ended.
     pub fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Relaxed);
+        self.cancel.asked.store(true, Ordering::Relaxed);
     }
 
-    /// Whether that was asked for.
+    /// Whether that was asked for: the work asks.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
+        self.cancel.is_asked()
+    }
+
+    /// Whether the work knows that it is to end; else it waits for something.
+    #[must_use]
+    pub fn has_heard(&self) -> bool {
+        self.cancel.heard.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Piece>> {
         self.pieces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Cancel {
+    fn is_asked(&self) -> bool {
+        let asked = self.asked.load(Ordering::Relaxed);
+        if asked {
+            self.heard.store(true, Ordering::Relaxed);
+        }
+        asked
     }
 }
 
@@ -162,7 +185,7 @@ impl Counter {
     /// Whether the work is to be ended.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
+        self.cancel.is_asked()
     }
 
     /// Says that all is done.
@@ -220,7 +243,9 @@ mod tests {
         counter.end();
         assert!(progress.piece(0).unwrap().has_ended());
         progress.cancel();
+        assert!(!progress.has_heard());
         assert_eq!(out.write_all(b"5").unwrap_err().to_string(), "interrupted");
+        assert!(progress.has_heard());
         let mut input = Counting { inner: &b"6"[..], counter };
         assert_eq!(input.read(&mut [0]).unwrap_err().to_string(), "interrupted");
         // What nobody asked to see counts too, and ends by nobody.

@@ -112,8 +112,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long work that is to end may take for that, before the process ends without it.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// The same for what has done nothing yet: it may be waiting for somebody else.
-const SHORT_GRACE: Duration = Duration::from_secs(1);
+/// How long it may take to hear of it: a disk may be slow, and who feeds a pipe may never do so again.
+const HEARING: Duration = Duration::from_secs(5);
+
+/// The same for what has done nothing yet, and so has nothing to undo.
+const BEGINNING: Duration = Duration::from_secs(1);
 
 /// Does `work` while a thread lets `watcher` look, and ends both when a signal asks for it: work that has cleaned up behind
 /// itself becomes [`Cause::Interrupted`].
@@ -160,7 +163,11 @@ fn look(
     is_done: &AtomicBool,
 ) -> Option<Ending> {
     let mut asked: Option<(Ending, Instant)> = None;
-    let grace = || if progress.has_begun() { GRACE } else { SHORT_GRACE };
+    let grace = || match (progress.has_begun(), progress.has_heard()) {
+        (false, _) => BEGINNING,
+        (true, false) => HEARING,
+        (true, true) => GRACE,
+    };
     loop {
         thread::park_timeout(PAUSE);
         let done = is_done.load(Ordering::Acquire);
