@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::fault::Cause;
 use super::place::LookFault;
 use crate::store;
-use crate::sys::Errno;
 use crate::sys::new_file::NewFile;
+use crate::sys::{CallFailed, Errno};
 
 /// Whoever reads an image may read its /etc/shadow: that is for root, as the store is.
 const MODE: u32 = 0o600;
@@ -68,7 +68,8 @@ impl Write for Sink<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Stdout(out) => out.write(bytes),
-            Self::File(file) => file.write(bytes),
+            // As strace(1) calls it: who reads the archive's name alone may take this for the reading of a layer.
+            Self::File(file) => file.write(bytes).map_err(|e| CallFailed::of_io("write", &e).into()),
         }
     }
 

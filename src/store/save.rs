@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Seek, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -21,6 +21,9 @@ use crate::sys::Errno;
 use crate::sys::dir::Dir;
 use crate::sys::lock::{Holder, Lock, Share};
 use crate::sys::{filesystem, trace};
+
+/// How much of a packed layer is read at a time.
+const PIECE: usize = 64 << 10;
 
 /// Keeps what is in the store from being removed.
 #[derive(Debug)]
@@ -147,8 +150,27 @@ impl<'a, W: Write> Saving<'a, W> {
         drop(buffer);
         spool.rewind().map_err(file(self.spool))?;
         let blob = Blob { digest: seen.digest, size: seen.size };
-        let written = self.archive.begin(&blob.path(), blob.size);
-        Ok(written.and_then(|()| io::copy(&mut spool, &mut self.archive)).map(|_| blob))
+        if let Err(e) = self.archive.begin(&blob.path(), blob.size) {
+            return Ok(Err(e));
+        }
+        Ok(copy(&spool, &mut self.archive).map_err(file(self.spool))?.map(|()| blob))
+    }
+}
+
+/// Copies a file to its end. What cannot be written is the inner error, what cannot be read the outer one.
+fn copy(from: impl Read, to: &mut impl Write) -> io::Result<io::Result<()>> {
+    let mut from = BufReader::with_capacity(PIECE, from);
+    loop {
+        let bytes = match from.fill_buf() {
+            Ok([]) => return Ok(Ok(())),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        if let Err(e) = to.write_all(bytes) {
+            return Ok(Err(e));
+        }
+        let count = bytes.len();
+        from.consume(count);
     }
 }
 

@@ -173,7 +173,7 @@ fn what_cannot_be_finished_leaves_no_directory() {
     }
     for (format, path) in [("tar", "./large"), ("cpio", "large")] {
         scene.run(&format!("export box --format {format} -o small/x")).fails(1).stderr_is(&format!(
-            "ovlctl: cannot export 'box' to small/x: entry '{path}': No space left on device"
+            "ovlctl: cannot export 'box' to small/x: entry '{path}': write: No space left on device"
         ));
         assert_eq!(fs::read_dir(&small).unwrap().count(), 1);
     }

@@ -240,7 +240,7 @@ fn full_filesystem_has_no_archive() {
     scene
         .run("save large:1 -o small/x.tar")
         .fails(1)
-        .stderr_is("ovlctl: cannot save 'large:1' to small/x.tar: No space left on device");
+        .stderr_is("ovlctl: cannot save 'large:1' to small/x.tar: write: No space left on device");
     assert_eq!(fs::read_dir(scene.path("small")).unwrap().count(), 0);
     let mut command = scene.command(&["save", "large:1"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
