@@ -151,6 +151,11 @@ fn the_crate_reads(tar: &[u8]) -> Option<Vec<Theirs>> {
         if matches!(flag, b'g' | b'S' | b'A'..=b'Z' | b'x') {
             return None;
         }
+        // The prefix of a name counts to it in version 00 alone; to GNU tar and Go's reader, and here, the magic is enough.
+        let header = entry.header().as_bytes();
+        if header[257..263] == *b"ustar\0" && header[263..265] != *b"00" && header[345] != 0 {
+            return None;
+        }
         let (path, link) =
             (entry.path_bytes().into_owned(), entry.link_name_bytes().map(|name| name.into_owned()));
         // Links and devices have no data, whatever they say, to Go's reader and Python's, too; not to the crate.
