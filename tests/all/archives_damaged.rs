@@ -264,7 +264,7 @@ fn archive_that_was_packed_with_its_folder_says_how_to_pack_it() {
     refused(
         &inside.tar(),
         "not an image archive: no manifest.json, no oci-layout but in 'web'
-hint: pack what is in it: tar -C web -cf FILE .",
+hint: pack what is in that folder: tar -C FOLDER -cf FILE .",
     );
 }
 

@@ -36,7 +36,8 @@ pub(super) fn of_archive(error: &archive::Error) -> Option<String> {
             "`ovlctl mount --lower DIR --upper CHANGES --work WORK TARGET` mounts a directory that is no image"
                 .to_owned(),
         ),
-        archive::Error::InFolder(folder) => Some(format!("pack what is in it: tar -C {folder} -cf FILE .")),
+        // Without its name, which is a stranger's: what is hinted at is pasted into shells.
+        archive::Error::InFolder(_) => Some("pack what is in that folder: tar -C FOLDER -cf FILE .".to_owned()),
         archive::Error::Exceeded { exceeded, .. } => Some(more_of(*exceeded)),
         archive::Error::Ambiguous(_) => Some("choose one with --image @N, or with --platform".to_owned()),
         archive::Error::Io { .. }
