@@ -150,21 +150,20 @@ impl Commit {
     /// Finds what is committed, and sees to it that nobody removes it, resets it or mounts it meanwhile.
     fn hold(&self, change: &Change<'_>) -> Result<(Held, Own), Cause> {
         let store = change.store();
-        if let (None, Some((container, _))) =
-            (store.container(&self.container)?, store.snapshot(&self.container)?)
-        {
+        if store.container(&self.container)?.is_some() {
+            let (container, own) = change.hold_container(&self.container, &mut waiting())?;
+            return Ok((Held::Container(container), own));
+        }
+        if let Some((container, snapshot)) = store.snapshot(&self.container)? {
             let (container, own) = change.hold_container(&container.name, &mut waiting())?;
-            let name = self.container.rsplit('@').next().unwrap_or_default();
-            return Ok((Held::Snapshot(store.snapshot_of(&container, name)?), own));
+            // Another command may have removed it while this one waited.
+            let snapshot = store.snapshot_of(&container, &snapshot.name.unwrap_or_default())?;
+            return Ok((Held::Snapshot(snapshot), own));
         }
-        if store.container(&self.container)?.is_none() {
-            return Err(match store.image(&self.container) {
-                Ok(_) => Cause::Usage(format!("'{}' is an image, and no container", self.container)),
-                Err(_) => store.no_container(&self.container).into(),
-            });
-        }
-        let (container, own) = change.hold_container(&self.container, &mut waiting())?;
-        Ok((Held::Container(container), own))
+        Err(match store.image(&self.container) {
+            Ok(_) => Cause::Usage(format!("'{}' is an image, and no container", self.container)),
+            Err(_) => store.no_container(&self.container).into(),
+        })
     }
 
     /// Sees to it that nobody changes the container meanwhile.
