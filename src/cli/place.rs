@@ -115,9 +115,7 @@ impl Subject {
             },
         }
     }
-}
 
-impl Subject {
     /// Says no where nothing can be written.
     pub(super) fn refuse_to_change(&self) -> Result<(), LookFault> {
         match self {

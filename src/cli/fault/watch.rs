@@ -41,8 +41,7 @@ impl Showing {
         quiet: bool,
         work: impl FnOnce(&Progress) -> Result<T, Cause>,
     ) -> Result<T, Cause> {
-        let watcher = self.watcher(quiet);
-        watched(&mut *watcher.unwrap_or_else(|| Box::new(Silent)), work)
+        watched(&mut *self.watcher(quiet), work)
     }
 
     /// Whether anything is shown.
@@ -55,13 +54,13 @@ impl Showing {
             }
     }
 
-    fn watcher(self, quiet: bool) -> Option<Box<dyn Watcher>> {
+    fn watcher(self, quiet: bool) -> Box<dyn Watcher> {
         if !self.is_wanted(quiet) {
-            return None;
+            return Box::new(Silent);
         }
         // What is said meanwhile would stand between bars.
         let bars = self.progress == How::Auto && !look::is_verbose();
-        Some(if bars { Box::new(Bars::new()) } else { Box::new(Lines::default()) })
+        if bars { Box::new(Bars::new()) } else { Box::new(Lines::default()) }
     }
 }
 
