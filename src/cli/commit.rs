@@ -171,8 +171,7 @@ impl Commit {
         if self.live {
             return Ok(None);
         }
-        let frozen =
-            container::freeze(change.store(), container, |root| background::watch(&["thaw".as_ref()], root));
+        let frozen = container::freeze(change, container, |root| background::watch(&["thaw".as_ref()], root));
         Ok(frozen?)
     }
 }

@@ -9,8 +9,9 @@ use super::act::{Act, Around};
 use super::fault::watch::Talk;
 use super::fault::{Cause, Fault};
 use super::{Context, waiting};
+use crate::mount::container;
 use crate::progress::What;
-use crate::store::stage;
+use crate::store::{Store, stage};
 use crate::sys::background;
 use crate::sys::caps::{self, TO_EXTRACT};
 
@@ -27,7 +28,7 @@ impl Act for Sweep {
         background::stand_back();
         caps::drop_all_but(TO_EXTRACT);
         let store = context.store()?;
-        stage::sweep(store.layout()).map_err(|e| failed(context, e))
+        stage::sweep(store.layout(), Some(&|id| thaw(&store, id))).map_err(|e| failed(context, e))
     }
 }
 
@@ -73,7 +74,7 @@ impl Sweeping {
         match self {
             Self::Confined => {
                 // Where it cannot be, the next command tries again.
-                let _ = context.open_store().and_then(|store| stage::sweep(store.layout()));
+                let _ = context.open_store().and_then(|store| stage::sweep(store.layout(), None));
                 Ok(())
             }
             Self::Waited(talk) => now(context, talk),
@@ -105,11 +106,17 @@ fn now(context: &Context, talk: Talk) -> Result<(), Fault> {
     }
     let swept = talk.during(|progress| {
         let counter = progress.begin(What::Names, None);
-        stage::sweep_now(store.layout(), &mut waiting(), &counter)?;
+        stage::sweep_now(store.layout(), Some(&|id| thaw(&store, id)), &mut waiting(), &counter)?;
         counter.end();
         Ok(())
     });
     swept.map_err(|cause| failed(context, cause))
+}
+
+/// Makes a container writable again that a killed commit had frozen. Where that cannot be, it is not mounted any more, or
+/// can be mounted anew.
+fn thaw(store: &Store, container: &str) {
+    let _ = container::thaw_abandoned(store, container, &mut |_| {});
 }
 
 fn failed(context: &Context, error: impl Into<Cause>) -> Fault {

@@ -14,7 +14,7 @@ mod upper;
 
 pub use back::{Point, branch, image_below, remove_snapshot, reset, snapshot, snapshot_plan};
 pub use ended::{Unmounted, forget_ephemeral, refuse_image_in_use, remove, unmount};
-pub use freeze::{Frozen, freeze};
+pub use freeze::{Frozen, freeze, thaw_abandoned};
 pub use live::live_root;
 pub use mounted::{Mounted, all_mounts, container_on, find_mounts, mounted_ids, mounts};
 pub use open::{Opened, open_container, open_image, open_snapshot, within_image};

@@ -181,6 +181,11 @@ impl Change<'_> {
         Ok(self.store.container(name)?.map(|container| (container, own)))
     }
 
+    /// Notes that a container is about to be frozen: whoever sweeps what this process leaves thaws it, if it is killed.
+    pub fn note_frozen(&self, container: &ContainerRecord) -> Result<(), Error> {
+        self.stage.note_frozen(&container.id)
+    }
+
     /// Writes down what is known of a container.
     pub fn record_container(&self, container: &ContainerRecord) -> Result<(), Error> {
         if let Ok(dir) = Dir::open(&self.layout().overlay(&container.dir())) {

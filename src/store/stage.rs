@@ -6,7 +6,7 @@
 //! nobody holds: [`sweep`] deletes it, in the background, one process at a time.
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,6 +20,12 @@ use crate::sys::{filesystem, path, trace, tree};
 
 /// What a stage outside a store begins with.
 const OUTSIDE: &str = ".ovlctl-probe-";
+
+/// The file in a stage that has the id of a container that its command has frozen.
+const FROZEN: &str = "frozen";
+
+/// Makes a container writable again, given its id, that a killed command had frozen.
+pub type Thaw<'a> = &'a dyn Fn(&str);
 
 /// A command's own directory in `staging/`, gone with it.
 #[derive(Debug)]
@@ -91,6 +97,12 @@ impl Stage {
         fs::File::open(folder).and_then(|folder| Ok(path::fsync(&folder)?)).map_err(file(folder))
     }
 
+    /// Notes which container the stage's command is about to freeze: it is thawed by who sweeps the stage, where nobody
+    /// else could any more.
+    pub fn note_frozen(&self, container: &str) -> Result<(), Error> {
+        self.write(&self.path.join(FROZEN), container.as_bytes())
+    }
+
     /// Deletes the stage with all in it, however much that is; what cannot be deleted stays.
     pub(super) fn clear(&self) {
         let _ = tree::remove(&self.staging, self.name.as_bytes());
@@ -99,7 +111,7 @@ impl Stage {
     /// Takes the tree at `path` out of the store; it is deleted with the stage. Nothing happens where there is none.
     pub fn discard(&self, path: &Path) -> Result<(), Error> {
         match path::rename(path, &self.fresh()) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(file(path)(e)),
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(file(path)(e)),
             Ok(()) | Err(_) => Ok(()),
         }
     }
@@ -137,7 +149,7 @@ impl Small {
 
 /// Whether there is something for [`sweep`] to delete.
 pub fn needs_sweep(layout: &Layout) -> Result<bool, Error> {
-    Ok(is_there(layout.staging())? && has_abandoned(&Dir::open(&layout.staging())?)?)
+    Ok(is_there(layout.staging())? && has_abandoned(&Dir::open(&layout.staging())?, true)?)
 }
 
 /// Removes what [`Stage::outside`] left in a directory that is to become a store.
@@ -169,13 +181,14 @@ pub fn is_deleting(layout: &Layout) -> Result<bool, Error> {
         && (lock::is_held(&staging)? || stages.any(|stage| !lock::is_held(&stage).unwrap_or(true))))
 }
 
-/// Deletes the stages that nobody holds. Where another process is at it, that one does it.
-pub fn sweep(layout: &Layout) -> Result<(), Error> {
+/// Deletes the stages that nobody holds, but leaves those of who has frozen a container where this process cannot `thaw`
+/// that. Where another process is at it, that one does it.
+pub fn sweep(layout: &Layout, thaw: Option<Thaw>) -> Result<(), Error> {
     let staging = Dir::open(&layout.staging())?;
     // Looked at again when the lock is free: whoever left something until then saw this process at it.
-    while has_abandoned(&staging)? {
+    while has_abandoned(&staging, thaw.is_some())? {
         let Some(_alone) = Lock::try_take(staging.open_dir(b".")?, Share::Exclusive)? else { break };
-        delete_abandoned(&staging, &Counter::default())?;
+        delete_abandoned(&staging, thaw, &Counter::default())?;
     }
     Ok(())
 }
@@ -184,19 +197,25 @@ pub fn sweep(layout: &Layout) -> Result<(), Error> {
 /// cancelled, a later one goes on.
 pub fn sweep_now(
     layout: &Layout,
+    thaw: Option<Thaw>,
     waiting: &mut dyn FnMut(&[Holder]),
     counter: &Counter,
 ) -> Result<(), Error> {
     let staging = Dir::open(&layout.staging())?;
     let _alone = Lock::take_of(&staging, Share::Exclusive, waiting)?;
-    delete_abandoned(&staging, counter)
+    delete_abandoned(&staging, thaw, counter)
 }
 
-fn delete_abandoned(staging: &Dir, counter: &Counter) -> Result<(), Error> {
+fn delete_abandoned(staging: &Dir, thaw: Option<Thaw>, counter: &Counter) -> Result<(), Error> {
     let mut failed = Ok(());
     for name in staging.names()? {
         let Ok(dir) = staging.open_dir(&name) else { continue };
         let Some(_abandoned) = Lock::try_take(&dir, Share::Exclusive)? else { continue };
+        match (frozen_by(&dir)?, thaw) {
+            (Some(container), Some(thaw)) => thaw(&container),
+            (Some(_), None) => continue,
+            (None, _) => {}
+        }
         let all = tree::remove_while(staging, &name, &mut |_, _| counter.add(1).is_ok());
         if matches!(all, Ok(true)) {
             trace::done(|| format!("staging/{}: deleted", String::from_utf8_lossy(&name)));
@@ -207,18 +226,30 @@ fn delete_abandoned(staging: &Dir, counter: &Counter) -> Result<(), Error> {
     Ok(failed?)
 }
 
-fn has_abandoned(staging: &Dir) -> Result<bool, Error> {
+fn has_abandoned(staging: &Dir, thaws: bool) -> Result<bool, Error> {
     for name in staging.names()? {
         let Ok(dir) = staging.open_dir(&name) else { continue };
-        if Lock::try_take(&dir, Share::Exclusive)?.is_some() {
+        if Lock::try_take(&dir, Share::Exclusive)?.is_some() && (thaws || frozen_by(&dir)?.is_none()) {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
+/// Returns the id of the container that a stage's command had frozen.
+fn frozen_by(stage: &Dir) -> Result<Option<String>, Error> {
+    let path = stage.path().join(FROZEN);
+    match fs::read_to_string(&path) {
+        Ok(id) => Ok(Some(id)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(file(&path)(e)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
     use crate::progress::{Progress, What};
 
@@ -266,7 +297,7 @@ mod tests {
         assert!(!needs_sweep(&layout).unwrap());
         fs::create_dir_all(layout.staging().join("of-a-killed-command/diff/etc")).unwrap();
         assert!(needs_sweep(&layout).unwrap());
-        sweep(&layout).unwrap();
+        sweep(&layout, None).unwrap();
         assert_eq!(entries(&layout.staging()), 1);
         assert!(held.path().exists());
         assert!(!needs_sweep(&layout).unwrap());
@@ -287,9 +318,24 @@ mod tests {
         assert!(needs_sweep(&layout).unwrap());
         let progress = Progress::default();
         let counter = progress.begin(What::Names, None);
-        sweep_now(&layout, &mut |_| panic!("nobody has it"), &counter).unwrap();
+        sweep_now(&layout, None, &mut |_| panic!("nobody has it"), &counter).unwrap();
         assert!(progress.pieces()[0].done() > 0);
         assert_eq!(entries(&layout.staging()), 0);
+    }
+
+    #[test]
+    fn a_stage_that_tells_of_a_frozen_container_goes_when_that_is_thawed() {
+        let scratch = tempfile::tempdir().unwrap();
+        let layout = layout(scratch.path());
+        let stage = Stage::new(&layout).unwrap();
+        stage.note_frozen("some id").unwrap();
+        fs::rename(stage.path(), layout.staging().join("of-a-killed-command")).unwrap();
+        drop(stage);
+        sweep(&layout, None).unwrap();
+        assert!(entries(&layout.staging()) == 1 && needs_sweep(&layout).unwrap());
+        let thawed = RefCell::new(Vec::new());
+        sweep(&layout, Some(&|id| thawed.borrow_mut().push(id.to_owned()))).unwrap();
+        assert_eq!((entries(&layout.staging()), thawed.take()), (0, vec!["some id".to_owned()]));
     }
 
     #[test]
@@ -299,10 +345,10 @@ mod tests {
         let staging = Dir::open(&layout.staging()).unwrap();
         let other = Lock::try_take(&staging, Share::Exclusive).unwrap();
         fs::create_dir(layout.staging().join("of-a-killed-command")).unwrap();
-        sweep(&layout).unwrap();
+        sweep(&layout, None).unwrap();
         assert_eq!(entries(&layout.staging()), 1);
         drop((other, staging));
-        sweep(&layout).unwrap();
+        sweep(&layout, None).unwrap();
         assert_eq!(entries(&layout.staging()), 0);
     }
 }

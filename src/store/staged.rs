@@ -176,7 +176,7 @@ impl Change<'_> {
             let needed: u64 = to_come().map(|layer| layer.blob.size).sum();
             if Filesystem::of(&stage)?.free < needed.saturating_mul(INFLATED) {
                 // What cannot be deleted now may still leave room enough.
-                let _ = stage::sweep_now(self.layout(), waiting, &Counter::default());
+                let _ = stage::sweep_now(self.layout(), None, waiting, &Counter::default());
             }
             let free = Filesystem::of(&stage)?.free;
             let largest = to_come().max_by_key(|layer| layer.blob.size).map_or(0, |layer| layer.at + 1);

@@ -4,6 +4,9 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::process::Stdio;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::support::tracer::{self, Happens};
 use crate::support::{Scene, image, layer};
 
@@ -102,9 +105,34 @@ fn killed_commit_leaves_nothing_frozen() {
 }
 
 #[test]
+fn what_a_commit_killed_with_its_watcher_left_frozen_the_next_command_thaws() {
+    let scene = mounted("");
+    let mut done = false;
+    let command = scene.command(&["commit", "box", "web:2"]);
+    let output = tracer::run(&command, Stdio::null(), &scene.path(""), &mut |call| {
+        if done || call.number != nix::libc::SYS_mkdirat || !is_frozen(&scene) {
+            return Happens::Nothing;
+        }
+        done = true;
+        // Its only child.
+        let watcher = fs::read_to_string(format!("/proc/{0}/task/{0}/children", call.thread)).expect("/proc");
+        let watcher = watcher.trim().parse().expect("one process");
+        kill(Pid::from_raw(watcher), Signal::SIGKILL).expect("it is there");
+        Happens::Kill
+    });
+    assert!(done && !output.status.success(), "{output:?}");
+    assert!(is_frozen(&scene));
+    // It can start nothing, and leaves it to a process that it starts before that.
+    scene.run("load image.tar").succeeds();
+    scene.swept();
+    assert!(!is_frozen(&scene));
+    scene.run("check").succeeds();
+}
+
+#[test]
 fn interrupted_commit_leaves_nothing_frozen() {
-    befalls(Happens::Signalled(nix::sys::signal::Signal::SIGINT));
-    befalls(Happens::Signalled(nix::sys::signal::Signal::SIGTERM));
+    befalls(Happens::Signalled(Signal::SIGINT));
+    befalls(Happens::Signalled(Signal::SIGTERM));
 }
 
 #[test]

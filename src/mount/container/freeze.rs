@@ -2,7 +2,8 @@
 //!
 //! The overlay itself becomes read-only, and with it all its mounts: freezing its filesystem (FIFREEZE) overlayfs cannot, and
 //! of the upper directory's it would stop all else that lies there. A process that this one starts makes it writable again as
-//! soon as this one has ended, however: killed by SIGKILL, too.
+//! soon as this one has ended, however: killed by SIGKILL, too. Where both are killed, it is who sweeps the killed command's
+//! stage ([`thaw_abandoned`]).
 
 use std::io;
 
@@ -10,11 +11,12 @@ use super::mounted::{Ours, overlays};
 use super::{Error, live_root};
 use crate::mount::patience::{self, PASSING};
 use crate::mount::{OverlayMount, holders, inuse};
-use crate::store::Store;
 use crate::store::record::ContainerRecord;
+use crate::store::{Change, Store};
 use crate::sys::Errno;
 use crate::sys::background::Watcher;
 use crate::sys::dir::Dir;
+use crate::sys::lock::{Holder, Share};
 use crate::sys::mount::set_read_only;
 
 /// A container that nobody can change.
@@ -28,10 +30,11 @@ pub struct Frozen {
 /// Freezes a container where it is mounted; `None` where it is not, or only to be read: then it is frozen already. `watch`
 /// starts the process that thaws it when this one ends, given its root.
 pub fn freeze(
-    store: &Store,
+    change: &Change<'_>,
     container: &ContainerRecord,
     watch: impl FnOnce(&Dir) -> io::Result<Watcher>,
 ) -> Result<Option<Frozen>, Error> {
+    let store = change.store();
     let Some(root) = live_root(store, container)? else { return Ok(None) };
     // Another command was killed that had frozen it: whoever watched that thaws it in a moment.
     let thawed = patience::until(PASSING, || {
@@ -39,6 +42,7 @@ pub fn freeze(
         Ok::<_, Error>(mounts.iter().any(|mount| !mount.frozen).then_some(mounts))
     })?;
     let Some(mounts) = thawed else { return Ok(None) };
+    change.note_frozen(container)?;
     let watcher = watch(&root).map_err(Error::Watcher)?;
     let frozen = Frozen { root, watcher: Some(watcher) };
     let mut writers = Vec::new();
@@ -56,6 +60,17 @@ pub fn freeze(
         Some(true) => Ok(Some(frozen)),
         Some(false) | None => Err(Error::Written(writers)),
     }
+}
+
+/// Makes a container writable again that a killed command had frozen, where it is still mounted.
+pub fn thaw_abandoned(store: &Store, id: &str, waiting: &mut dyn FnMut(&[Holder])) -> Result<(), Error> {
+    let change = store.change(Share::Shared, waiting)?;
+    // Another command that freezes it now thaws it itself.
+    let (container, _own) = change.hold_container(id, waiting)?;
+    if let Some(root) = live_root(store, &container)? {
+        set_read_only(&root, false)?;
+    }
+    Ok(())
 }
 
 /// Returns the mounts of a container in all namespaces.

@@ -27,6 +27,8 @@ pub(crate) struct Call {
     pub(crate) number: i64,
     /// What it is called with, the first three.
     pub(crate) arguments: [u64; 3],
+    /// The thread that makes it.
+    pub(crate) thread: Pid,
     /// Whether main() has begun: before, the calls are the C library's, and Rust's.
     pub(crate) in_main: bool,
 }
@@ -194,6 +196,7 @@ impl Seen {
             nth: self.calls,
             number,
             arguments: [registers.rdi, registers.rsi, registers.rdx],
+            thread,
             in_main: self.in_main,
         };
         // Rust gives its main thread a stack for signals last of all, before it calls main().
