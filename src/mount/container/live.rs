@@ -8,6 +8,7 @@ use super::mounted::{Ours, overlays};
 use super::{Error, Store, store};
 use crate::mount::{OverlayMount, inuse};
 use crate::store::record::ContainerRecord;
+use crate::sys::Errno;
 use crate::sys::dir::Dir;
 use crate::sys::mount;
 
@@ -36,6 +37,9 @@ impl Live {
     }
 }
 
+/// What a mount point gives that something else hides, and the root of a process that has ended.
+const COVERED: [Errno; 3] = [Errno::NOENT, Errno::NOTDIR, Errno::SRCH];
+
 /// Opens the root of a mounted container, in whichever mount namespace; `None` where it is mounted nowhere.
 pub fn live_root(store: &Store, container: &ContainerRecord) -> Result<Option<Dir>, Error> {
     Ok(live(store, container)?.map(|live| live.root))
@@ -47,7 +51,7 @@ pub fn live_root(store: &Store, container: &ContainerRecord) -> Result<Option<Di
 /// filesystems").
 pub(super) fn live(store: &Store, container: &ContainerRecord) -> Result<Option<Live>, Error> {
     let ours = Ours::of(store)?;
-    let mut covered = None;
+    let (mut covered, mut failed) = (None, None);
     let namespaces = inuse::namespaces().map_err(Error::Table)?;
     let elsewhere = namespaces.into_iter().map(|(process, overlays)| (Some(process), overlays));
     for (process, overlays) in std::iter::once((None, overlays()?)).chain(elsewhere) {
@@ -60,12 +64,18 @@ pub(super) fn live(store: &Store, container: &ContainerRecord) -> Result<Option<
             let found = Dir::open(&path).and_then(|dir| Ok((mount::mount_id(&dir)?, dir)));
             match found {
                 Ok((id, root)) if id == mount.mount_id => return Ok(Some(Live { root, process })),
-                // Another mount lies on it, or its process has just ended.
-                Ok(_) | Err(_) => covered = Some(mount.target.clone()),
+                // Another mount lies on it, or on a directory above; or its process has just ended.
+                Ok(_) => covered = Some(mount.target.clone()),
+                Err(e) if COVERED.contains(&e.errno) => covered = Some(mount.target.clone()),
+                Err(e) => failed = Some(e),
             }
         }
     }
-    covered.map_or(Ok(None), |target| Err(Error::Covered(target)))
+    match (failed, covered) {
+        (Some(failed), _) => Err(failed.into()),
+        (None, Some(target)) => Err(Error::Covered(target)),
+        (None, None) => Ok(None),
+    }
 }
 
 impl From<crate::sys::CallFailed> for Error {
