@@ -7,7 +7,7 @@ use std::process::Stdio;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::tracer::{self, Happens};
+use crate::support::tracer::{self, Call, Happens};
 use crate::support::{Scene, image, layer};
 
 fn mounted(options: &str) -> Scene {
@@ -82,47 +82,45 @@ fn nobody_writes_meanwhile_and_afterwards_all_can() {
     assert!(!is_frozen(&scene));
 }
 
-/// Lets something happen to the command, and not to who watches it, while the container is frozen.
-fn befalls(happens: Happens) {
-    let scene = mounted("");
+/// Lets something happen to the command, and not to who watches it, at a call at which the container is frozen.
+fn befalls(scene: &Scene, happens: &mut dyn FnMut(&Call) -> Happens) {
     let mut done = false;
     let command = scene.command(&["commit", "box", "web:2"]);
     let output = tracer::run(&command, Stdio::null(), &scene.path(""), &mut |call| {
-        if done || call.number != nix::libc::SYS_mkdirat || !is_frozen(&scene) {
+        if done || call.number != nix::libc::SYS_mkdirat || !is_frozen(scene) {
             return Happens::Nothing;
         }
         done = true;
-        happens
+        happens(call)
     });
     assert!(done && !output.status.success(), "{output:?}");
+}
+
+/// The same; then nothing is frozen any more.
+fn outlives(happens: Happens) {
+    let scene = mounted("");
+    befalls(&scene, &mut |_| happens);
     assert!(!is_frozen(&scene), "{happens:?}");
     scene.run("commit box web:2").succeeds();
 }
 
 #[test]
 fn killed_commit_leaves_nothing_frozen() {
-    befalls(Happens::Kill);
+    outlives(Happens::Kill);
 }
 
 #[test]
 fn what_a_commit_killed_with_its_watcher_left_frozen_the_next_command_thaws() {
     let scene = mounted("");
-    let mut done = false;
-    let command = scene.command(&["commit", "box", "web:2"]);
-    let output = tracer::run(&command, Stdio::null(), &scene.path(""), &mut |call| {
-        if done || call.number != nix::libc::SYS_mkdirat || !is_frozen(&scene) {
-            return Happens::Nothing;
-        }
-        done = true;
+    befalls(&scene, &mut |call| {
         // Its only child.
         let watcher = fs::read_to_string(format!("/proc/{0}/task/{0}/children", call.thread)).expect("/proc");
         let watcher = watcher.trim().parse().expect("one process");
         kill(Pid::from_raw(watcher), Signal::SIGKILL).expect("it is there");
         Happens::Kill
     });
-    assert!(done && !output.status.success(), "{output:?}");
     assert!(is_frozen(&scene));
-    // It can start nothing, and leaves it to a process that it starts before that.
+    // It can thaw nothing, and leaves it to a process that it starts before.
     scene.run("load image.tar").succeeds();
     scene.swept();
     assert!(!is_frozen(&scene));
@@ -131,8 +129,8 @@ fn what_a_commit_killed_with_its_watcher_left_frozen_the_next_command_thaws() {
 
 #[test]
 fn interrupted_commit_leaves_nothing_frozen() {
-    befalls(Happens::Signalled(Signal::SIGINT));
-    befalls(Happens::Signalled(Signal::SIGTERM));
+    outlives(Happens::Signalled(Signal::SIGINT));
+    outlives(Happens::Signalled(Signal::SIGTERM));
 }
 
 #[test]
