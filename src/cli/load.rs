@@ -32,13 +32,13 @@ use crate::{archive, store};
 #[command(after_long_help = "\
 Examples:
   ovlctl load node.tar web.tar.zst
-  docker save web db | ovlctl load -
+  docker save web db | ovlctl load
   ovlctl load --image web:1.4 --platform linux/arm64 images.tar")]
 pub(super) struct Load {
     #[command(flatten)]
     pick: Pick,
-    /// Archives of `docker save` and its like, OCI layouts, or - for standard input
-    #[arg(required = true, value_name = "ARCHIVE")]
+    /// Archives of `docker save` and its like, OCI layouts, or - for standard input, which is read where none is named
+    #[arg(value_name = "ARCHIVE")]
     archives: Vec<PathBuf>,
     /// Print only the ids of the images
     #[arg(short, long)]
@@ -115,6 +115,9 @@ impl Pick {
 
 impl Act for Load {
     fn configure(&mut self, config: &Config) {
+        if self.archives.is_empty() {
+            self.archives.push("-".into());
+        }
         self.pick.moved.configure(config);
     }
 
@@ -124,6 +127,7 @@ impl Act for Load {
 
     fn run(&self, context: &Context) -> Result<(), Fault> {
         permit("load", TO_EXTRACT)?;
+        self.archives.iter().try_for_each(|path| source(path).map(drop))?;
         let store = context.store()?;
         store.make().map_err(|e| Fault::new("load", display(&self.archives[0]), e))?;
         let _confined = confine(&store, &self.archives);
@@ -217,7 +221,8 @@ pub(super) fn open_kept(
 fn source(path: &Path) -> Result<Source, Cause> {
     let source = if path.as_os_str() == "-" { Source::Stdin } else { Source::Path(path.to_owned()) };
     if matches!(source, Source::Stdin) && io::stdin().is_terminal() {
-        return Err(Cause::Usage("standard input is a terminal, and no archive".to_owned()));
+        let reason = "standard input is a terminal, and no archive: name one, or redirect standard input";
+        return Err(Cause::Usage(reason.to_owned()));
     }
     Ok(source)
 }

@@ -94,6 +94,23 @@ fn docker_save_of_any_version() {
 }
 
 #[test]
+fn standard_input_is_read_where_no_archive_is_named() {
+    let archive = docker(&[web()]).tar();
+    let scene = Scene::new();
+    scene.write("web.tar", &archive);
+    let named = scene.run("load web.tar").succeeds().stdout;
+    scene.run_piped("load", &archive).succeeds().stdout_is(&named);
+    let mut command = scene.command(&["load"]);
+    command.stdin(fs::File::open(scene.path("web.tar")).unwrap());
+    scene.outcome(&mut command).succeeds().stdout_is(&named);
+    scene.run("load").fails(6).stderr_is(
+        "
+        ovlctl: cannot load standard input: not an image archive: it is empty
+        ",
+    );
+}
+
+#[test]
 fn oci_archive_of_plain_gzip_and_zstd_layers() {
     for packing in [Packing::Plain, Packing::Gzip, Packing::Zstd] {
         alike(&oci(&[web()], packing).tar());
