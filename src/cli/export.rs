@@ -81,7 +81,7 @@ fn size(text: &str) -> Result<u64, String> {
 
 impl Format {
     /// Tells by the name of a file what it is to be; refuses a name that a tar would belie.
-    fn of(path: &Path) -> Result<Self, String> {
+    fn of(path: &Path) -> Result<Self, Cause> {
         if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
             return Ok(Self::Dir);
         }
@@ -90,15 +90,11 @@ impl Format {
             Some("ext4") => Self::Ext4,
             Some("erofs") => Self::Erofs,
             Some("squashfs" | "sqfs" | "sfs") => Self::Squashfs,
-            Some(end @ ("gz" | "tgz" | "xz" | "zst" | "bz2" | "lz4")) => {
-                return Err(format!(
-                    "nothing is compressed, as '.{end}' says: pipe it, `ovlctl export … | gzip >FILE`"
-                ));
-            }
             Some(end @ ("img" | "raw" | "qcow2" | "iso")) => {
-                return Err(format!("'.{end}' may be any disk: give --format ext4, erofs or squashfs"));
+                let reason = format!("'.{end}' may be any disk: give --format ext4, erofs or squashfs");
+                return Err(Cause::Usage(reason));
             }
-            Some(_) | None => Self::Tar,
+            Some(_) | None => output::named_as_it_is(path, "export").map(|()| Self::Tar)?,
         })
     }
 }
@@ -114,7 +110,7 @@ impl Act for Export {
 
     fn run(&self, context: &Context) -> Result<(), Fault> {
         let by_name = || self.output.as_deref().map_or(Ok(Format::Tar), Format::of);
-        let format = self.format.map_or_else(by_name, Ok).map_err(Fault::usage)?;
+        let format = self.format.map_or_else(by_name, Ok)?;
         permit("export", if format == Format::Dir { TO_EXTRACT } else { TO_LOOK })?;
         if self.size.is_some() && format != Format::Ext4 {
             return Err(Fault::usage("--size is for ext4: the others are as large as they must be"));

@@ -81,6 +81,22 @@ impl Write for Sink<'_> {
     }
 }
 
+/// Refuses a file whose name says that it is compressed: nothing that `verb` writes is.
+pub(super) fn named_as_it_is(path: &Path, verb: &str) -> Result<(), Cause> {
+    let end = path.extension().and_then(|end| end.to_str()).unwrap_or_default();
+    let program = match end {
+        "gz" | "tgz" => "gzip",
+        "xz" | "txz" => "xz",
+        "zst" | "tzst" => "zstd",
+        "bz2" | "tbz2" => "bzip2",
+        "lz4" => "lz4",
+        _ => return Ok(()),
+    };
+    Err(Cause::Usage(format!(
+        "the file would not be compressed, as '.{end}' says: pipe it, `ovlctl {verb} … | {program} >FILE`"
+    )))
+}
+
 /// Returns how the place is called in a message.
 pub(super) fn shown(path: Option<&PathBuf>) -> String {
     match path.filter(|path| path.as_os_str() != "-") {

@@ -99,6 +99,7 @@ impl Act for Save {
     }
 
     fn run(&self, context: &Context) -> Result<(), Fault> {
+        self.output.as_deref().map_or(Ok(()), |path| output::named_as_it_is(path, "save"))?;
         permit("save", TO_READ)?;
         let store = context.store()?;
         let images = self.find(&store)?;

@@ -60,14 +60,22 @@ fn container_s_name_that_is_mistyped_is_not_unmounted() {
 #[test]
 fn file_is_not_called_what_it_would_not_be() {
     let scene = loaded();
-    for (name, reason) in [
-        ("x.tar.gz", "nothing is compressed, as '.gz' says: pipe it, `ovlctl export … | gzip >FILE`"),
-        ("x.img", "'.img' may be any disk: give --format ext4, erofs or squashfs"),
+    let uncompressed = "the file would not be compressed, as";
+    for (verb, name, reason) in [
+        (
+            "export",
+            "x.tar.gz",
+            &*format!("{uncompressed} '.gz' says: pipe it, `ovlctl export … | gzip >FILE`"),
+        ),
+        ("export", "x.img", "'.img' may be any disk: give --format ext4, erofs or squashfs"),
+        ("save", "x.tgz", &format!("{uncompressed} '.tgz' says: pipe it, `ovlctl save … | gzip >FILE`")),
+        ("save", "x.tar.zst", &format!("{uncompressed} '.zst' says: pipe it, `ovlctl save … | zstd >FILE`")),
     ] {
-        scene
-            .run(&format!("export web:1.4 -o {name}"))
-            .fails(2)
-            .stderr_is(&format!("ovlctl: {reason}\nhint: ovlctl help export"));
+        let words = format!("{verb} web:1.4 -o {name}");
+        scene.run(&words).fails(2).stderr_is(&format!("ovlctl: {reason}\nhint: ovlctl help {verb}"));
+        assert!(!scene.path(name).exists(), "{words}");
+    }
+    for name in ["x.tar.gz", "x.img"] {
         scene.run(&format!("export web:1.4 --format tar -o {name}")).succeeds();
     }
 }
@@ -268,11 +276,27 @@ fn output_that_nobody_reads_is_no_crash() {
 }
 
 #[test]
-fn terminal_is_no_archive() {
-    let scene = Scene::new();
-    let mut command = scene.command(&["load", "-"]);
-    command.stdin(fs::OpenOptions::new().read(true).write(true).open("/dev/ptmx").unwrap());
-    scene.outcome(&mut command).fails(2).stderr_has("standard input is a terminal, and no archive");
+fn terminal_is_no_archive_and_none_is_written_to_it() {
+    let scene = loaded();
+    let terminal = || fs::OpenOptions::new().read(true).write(true).open("/dev/ptmx").unwrap();
+    for words in [&["load"][..], &["load", "-"]] {
+        let mut command = scene.command(words);
+        command.env("OVLCTL_ROOT", scene.path("none")).stdin(terminal());
+        scene.outcome(&mut command).fails(2).stderr_is(
+            "
+            ovlctl: standard input is a terminal, and no archive: name one, or redirect standard input
+            hint: ovlctl help load
+            ",
+        );
+        assert!(!scene.path("none").exists());
+    }
+    for words in [&["save", "web:1.4"][..], &["export", "web:1.4"], &["save", "web:1.4", "-o", "-"]] {
+        let mut command = scene.command(words);
+        scene.outcome(command.stdout(terminal())).fails(2).stderr_is(&format!(
+            "ovlctl: an archive is nothing for a terminal: give -o FILE, or redirect standard output\nhint: ovlctl help {}",
+            words[0]
+        ));
+    }
 }
 
 #[test]
