@@ -52,6 +52,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -213,6 +214,14 @@ fn parsed(line: &[OsString]) -> Result<(Cli, ArgMatches), clap::Error> {
         Err(error) if error.kind() != ErrorKind::DisplayVersion => parsed_by(Cli::command(), line),
         done => done,
     }
+    .map_err(|error| if error.kind() == ErrorKind::MissingSubcommand { no_verb() } else { error })
+}
+
+/// What is told who names no verb: the help. Of itself clap lists all verbs then, also hidden ones, as soon as there is an option or a
+/// setting in the environment.
+fn no_verb() -> clap::Error {
+    let command = Cli::command().mut_args(|arg| arg.env(Resettable::Reset));
+    parsed_by(command, &[NAME.into()]).expect_err("a verb is wanted")
 }
 
 fn parsed_by(command: Command, line: &[OsString]) -> Result<(Cli, ArgMatches), clap::Error> {

@@ -40,6 +40,9 @@ pub(super) struct Load {
     /// Archives of `docker save` and its like, OCI layouts, or - for standard input, which is read where none is named
     #[arg(value_name = "ARCHIVE")]
     archives: Vec<PathBuf>,
+    /// The same as ARCHIVE, as `docker load` takes it
+    #[arg(short, long, value_name = "FILE")]
+    input: Option<PathBuf>,
     /// Print only the ids of the images
     #[arg(short, long)]
     quiet: bool,
@@ -115,6 +118,7 @@ impl Pick {
 
 impl Act for Load {
     fn configure(&mut self, config: &Config) {
+        self.archives.extend(self.input.take());
         if self.archives.is_empty() {
             self.archives.push("-".into());
         }

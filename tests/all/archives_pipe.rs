@@ -103,6 +103,8 @@ fn standard_input_is_read_where_no_archive_is_named() {
     let mut command = scene.command(&["load"]);
     command.stdin(fs::File::open(scene.path("web.tar")).unwrap());
     scene.outcome(&mut command).succeeds().stdout_is(&named);
+    // As `docker load` has it.
+    scene.run("load -i web.tar").succeeds().stdout_is(&named);
     scene.run("load").fails(6).stderr_is(
         "
         ovlctl: cannot load standard input: not an image archive: it is empty

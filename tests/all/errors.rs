@@ -300,6 +300,18 @@ fn terminal_is_no_archive_and_none_is_written_to_it() {
 }
 
 #[test]
+fn who_names_no_verb_gets_the_help_without_what_is_hidden() {
+    let scene = Scene::new();
+    for words in [&[][..], &["--bytes"]] {
+        // A store in the environment is nothing that was typed.
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ovlctl"));
+        command.args(words).env_clear().env("OVLCTL_ROOT", scene.store());
+        let said = scene.outcome(&mut command).fails(2).stderr_has("Commands:\n  mount ");
+        assert!(!said.stderr.contains("sweep"), "{}", said.stderr);
+    }
+}
+
+#[test]
 fn file_that_is_missing_is_no_image() {
     let scene = Scene::new();
     scene.mkdir("root");
