@@ -20,6 +20,9 @@ const STORE: &str = include_str!("../../docs/ovlctl-store.5");
 const HELPER: &str = include_str!("../../docs/mount.ovlctl.8");
 const OTHER_HELPER: &str = ".so man8/mount.ovlctl.8\n";
 
+/// The same source makes the same page: a date that says nothing. An empty one roff would leave out, and take the version for it.
+const NO_DATE: &str = " ";
+
 /// How the section of examples begins in the help of a verb.
 const EXAMPLES: &str = "Examples:";
 
@@ -130,7 +133,6 @@ fn of_verb(verb: &Command) -> io::Result<Page> {
 }
 
 fn man(command: &Command) -> Man {
-    // Without a date: the same source makes the same page.
     let version = format!("ovlctl {}", env!("CARGO_PKG_VERSION"));
     let command = command.clone().mut_args(|arg| match arg.get_id().as_str() {
         "moved" => arg.long_help(
@@ -138,7 +140,7 @@ fn man(command: &Command) -> Man {
         ),
         _ => arg,
     });
-    Man::new(command).date("").source(version).manual("ovlctl")
+    Man::new(command).date(NO_DATE).source(version).manual("ovlctl")
 }
 
 /// Returns the lines of a verb's examples.
@@ -192,7 +194,7 @@ const KEYS: [(&str, &str); 5] = [
 fn settings() -> Page {
     let mut page = Roff::new();
     let version = format!("ovlctl {}", env!("CARGO_PKG_VERSION"));
-    page.control("TH", ["ovlctl.toml", "5", "", &version, "ovlctl"]);
+    page.control("TH", ["ovlctl.toml", "5", NO_DATE, &version, "ovlctl"]);
     page.control("SH", ["NAME"]);
     page.text([roman("ovlctl.toml - settings of ovlctl")]);
     page.control("SH", ["DESCRIPTION"]);
@@ -282,6 +284,11 @@ mod tests {
         assert!(!names.iter().any(|name| name.contains("sweep") || name.contains("help")), "{names:?}");
         let mount = pages.iter().find(|page| page.name == "ovlctl-mount.1").unwrap();
         let text = String::from_utf8(mount.text.clone()).unwrap();
+        let title = text.lines().find(|line| line.starts_with(".TH"));
+        assert_eq!(
+            title,
+            Some(concat!(".TH ovlctl-mount 1 \" \" \"ovlctl ", env!("CARGO_PKG_VERSION"), "\" ovlctl"))
+        );
         let headings: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix(".SH ")).collect();
         let usual = r#"NAME SYNOPSIS DESCRIPTION OPTIONS "STORE AND SETTINGS" OUTPUT EXAMPLES "EXIT STATUS" "SEE ALSO""#;
         assert_eq!(headings.join(" "), usual);
