@@ -11,11 +11,11 @@ use crate::store::explain::{About, Folder, Mounts};
 const FOLDERS: &[Column<Folder>] = &[
     Column::Text("FOLDER", |row| row.path.clone()),
     Column::Size("DISK", |row| Some(row.bytes)),
-    Column::Text("WHAT FOR", |row| row.purpose.to_owned()),
+    Column::Prose("WHAT FOR", |row| row.purpose.to_owned()),
 ];
 
 const FACTS: &[Column<(&'static str, String)>] =
-    &[Column::Text("", |(label, _)| (*label).to_owned()), Column::Text("", |(_, fact)| fact.clone())];
+    &[Column::Text("", |(label, _)| (*label).to_owned()), Column::Prose("", |(_, fact)| fact.clone())];
 
 /// Tells what every folder at the top of the store is for, or all of one place in it.
 pub(super) fn run(store: &Store, dir: Option<&Path>, json: bool, headings: bool) -> Result<(), Fault> {

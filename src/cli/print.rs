@@ -16,6 +16,7 @@ use super::place::LookFault;
 use crate::layer::pack;
 use crate::sys::filesystem;
 
+use table::Narrow;
 pub(super) use table::{Column, amount, moment};
 
 /// How a listing is printed.
@@ -80,13 +81,14 @@ pub(super) fn lines(lines: &[String]) -> Result<(), Fault> {
     if lines.is_empty() { Ok(()) } else { line(&lines.join("\n")) }
 }
 
-/// Prints tables below each other, each under its heading, with columns of one width.
+/// Prints tables below each other, each under its heading, with columns of one width, of which the last has sentences.
 pub(super) fn sections(sections: &[(&str, Vec<Vec<String>>)]) -> Result<(), Fault> {
     let all: Vec<Vec<String>> = sections.iter().flat_map(|(_, rows)| rows.clone()).collect();
-    let mut aligned = table::align(&all, None, None).into_iter();
+    let last = all.iter().map(Vec::len).max().unwrap_or(0).saturating_sub(1);
+    let mut aligned = table::align(&all, Some(Narrow::Folded(last)), look::columns()).into_iter();
     for (heading, rows) in sections {
         line(&format!("\n{}", look::on_stdout(Ink::Heading, heading)))?;
-        aligned.by_ref().take(rows.len()).try_for_each(|text| line(&text))?;
+        aligned.by_ref().take(rows.len()).flatten().try_for_each(|text| line(&text))?;
     }
     line("")
 }
