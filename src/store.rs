@@ -19,6 +19,7 @@
 //!   containers/<name>.json      what is known of a container
 //!   snapshots/<id>.json         what is known of a snapshot
 //!   empty/                      an empty directory: what an image without layers is made of
+//!   points/                     mount points: the lowest layer of a container in which something is run
 //!   staging/                    what is being made and removed, by command; see [`stage`]
 //!   locks/                      see [`Change`]
 //!   reserve/                    room for removing where there is none; see [`reserve`]

@@ -78,7 +78,7 @@ impl Store {
     /// Every name at the top of a store, in the order of its drawing.
     fn purposes(&self) -> Vec<(Vec<String>, &'static str)> {
         let layout = self.layout();
-        let table: [(PathBuf, &str); 16] = [
+        let table: [(PathBuf, &str); 17] = [
             (layout.root().to_owned(), "the store: for root alone, for layers have setuid files"),
             (layout.format(), "that this is a store, and its format"),
             (layout.boot(), "in which boot of the machine it was made or recovered last"),
@@ -92,6 +92,7 @@ impl Store {
             (layout.containers(), "a record of each container"),
             (layout.snapshots(), "a record of each snapshot"),
             (layout.empty(), "an empty folder: what an image without layers shows"),
+            (layout.points(), "mount points below a container in which something is run"),
             (layout.staging(), "what is being made, and what was removed and is being deleted"),
             (layout.locks(), "a file for whatever a command works on"),
             (layout.reserve(), "room that is given up where there is none left to remove anything"),

@@ -161,6 +161,14 @@ fn every_folder_is_explained_and_together_they_are_all() {
     fs::remove_file(scene.path("store/note")).unwrap();
 }
 
+#[test]
+fn mount_points_of_what_was_run_are_the_store_s_own() {
+    let scene = Scene::with("web.tar", &image("web:1.4").layer(&layer().file("a", "1")));
+    scene.run("run --rm web:1.4 -- /none").fails(127);
+    let said = scene.run("df --explain").succeeds().stdout;
+    assert!(said.contains("\npoints ") && !said.contains("nothing of this store's"), "{said}");
+}
+
 /// What `df --explain` says of a place.
 fn explained(scene: &Scene, place: &Path) -> String {
     let said = scene.run_args(&[Path::new("df"), Path::new("--explain"), place]).succeeds().stdout;
