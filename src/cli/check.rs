@@ -92,7 +92,9 @@ impl Act for Check {
             self.show(&report)?;
         }
         report.notes.iter().for_each(|note| fault::say(note));
-        fault::say(&summary(&report, self.deep.then_some(proved.len())));
+        if !self.listing.quiet {
+            fault::say(&summary(&report, self.deep.then_some(proved.len())));
+        }
         let left = if self.repair { self.mend(&store, &report.findings)? } else { report.findings.len() };
         if left < report.findings.len() {
             self.sync.run(context)?;

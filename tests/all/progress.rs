@@ -172,6 +172,16 @@ fn what_is_asked_to_end_undoes_its_work_without_a_terminal_too() {
 }
 
 #[test]
+fn a_quiet_check_of_a_store_that_is_whole_says_nothing() {
+    let scene = Scene::new();
+    scene.save("web.tar", &image("web:1").layer(&layer().file("a", "1")));
+    scene.outcome(scene.command(&["load", "web.tar"]).env_remove("OVLCTL_NO_SYNC")).succeeds();
+    for words in ["check -q", "check --deep --quiet"] {
+        scene.run(words).succeeds().stdout_is("").stderr_is("");
+    }
+}
+
+#[test]
 fn a_quiet_mount_says_nothing() {
     let scene = scene();
     for words in ["mount -q --name box small.tar root", "mount --quiet box root"] {
