@@ -37,7 +37,7 @@ pub(super) struct Cp {
     /// on standard input, which is unpacked in the directory DEST
     #[arg(value_name = "SRC")]
     from: OsString,
-    /// CONTAINER:PATH, a path of this machine, or - for a tar on standard output
+    /// CONTAINER:PATH, a path of this machine, or - for a tar on standard output, with holes as `export` writes them
     #[arg(value_name = "DEST")]
     to: OsString,
     /// Copy what SRC leads to where it is a symbolic link
@@ -112,7 +112,7 @@ impl Cp {
         let source = self.source(root, path)?;
         let name = place::trimmed(path);
         let name = name.rsplit(|&byte| byte == b'/').next().filter(|name| !name.is_empty());
-        let left_out = print::tar(|out| pack::tree(&source, name.unwrap_or(b"."), out))?;
+        let left_out = print::tar(|out| pack::tree(&source, name.unwrap_or(b"."), true, out))?;
         place::tell_left_out(&left_out);
         Ok(())
     }

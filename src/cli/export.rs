@@ -53,6 +53,9 @@ pub(super) struct Export {
     /// How large the ext4 filesystem is to be (512M, 4G); by default a quarter larger than it must be
     #[arg(long, value_parser = size)]
     size: Option<u64>,
+    /// Write the holes of files as zeros into a tar, for readers that know none: busybox, GNU cpio
+    #[arg(long)]
+    no_holes: bool,
     #[command(flatten)]
     sync: Syncing,
     #[command(flatten)]
@@ -61,7 +64,7 @@ pub(super) struct Export {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// With PAX records; holes of 1 MiB and more are as GNU tar writes them, which busybox cannot read
+    /// With PAX records; holes of 1 MiB and more are as GNU tar writes them, which busybox takes for other files: --no-holes
     Tar,
     /// An initramfs; holes are zeros in it
     Cpio,
@@ -115,6 +118,9 @@ impl Act for Export {
         if self.size.is_some() && format != Format::Ext4 {
             return Err(Fault::usage("--size is for ext4: the others are as large as they must be"));
         }
+        if self.no_holes && format != Format::Tar {
+            return Err(Fault::usage("--no-holes is for a tar: a cpio has none, and the others keep them"));
+        }
         let object = format!("'{}' to {}", self.name, output::shown(self.output.as_ref()));
         let since = Instant::now();
         let done = self.talk.during(|progress| {
@@ -164,7 +170,7 @@ impl Export {
             let counter = self.begin(&root, progress, pack::size)?;
             let out = Counting { inner: output.writer(), counter: Arc::clone(&counter) };
             if format == Format::Tar {
-                place::tell_left_out(&pack::tree(&root, b".", out).map_err(LookFault::from)?);
+                place::tell_left_out(&pack::tree(&root, b".", !self.no_holes, out).map_err(LookFault::from)?);
                 counter.end();
                 return Ok(());
             }

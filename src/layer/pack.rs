@@ -64,9 +64,9 @@ pub(super) fn new_layer(
 }
 
 /// Writes `found` and all below it as a tar, in which it is called `name`. What is mounted on a directory is left out. Large
-/// holes stay holes, which not all readers of layers know.
-pub fn tree(found: &Found, name: &[u8], out: impl Write) -> Result<LeftOut, Error> {
-    let mut packer = Packer { holes: true, ..Packer::new(out) };
+/// holes stay holes where `holes` says so, which not all readers of tars know.
+pub fn tree(found: &Found, name: &[u8], holes: bool, out: impl Write) -> Result<LeftOut, Error> {
+    let mut packer = Packer { holes, ..Packer::new(out) };
     walk(found, &mut |path, found, _| {
         packer.add(&if path.is_empty() { name.to_owned() } else { join(name, path) }, found, None)
     })?;

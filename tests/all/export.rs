@@ -334,6 +334,10 @@ fn a_program_that_is_missing_is_named_with_its_package() {
 fn what_makes_no_sense_is_refused() {
     let scene = scene();
     for (words, reason) in [
+        (
+            "export box -o x.cpio --no-holes",
+            "--no-holes is for a tar: a cpio has none, and the others keep them",
+        ),
         ("export box -o x.tar --size 1G", "--size is for ext4: the others are as large as they must be"),
         ("export box --format ext4", "only a tar and a cpio can go to standard output: give -o FILE"),
         ("export box --format dir -o -", "only a tar and a cpio can go to standard output: give -o FILE"),

@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Scene, image, layer};
+use crate::support::{Scene, image, layer, needs};
 
 const MIB: u64 = 1 << 20;
 
@@ -70,6 +70,30 @@ fn holes_come_out_of_an_exported_tar_as_holes() {
     scene.run("umount again").succeeds();
     let tar = scene.run_bytes("cp box:/ -");
     assert!(tar.len() < 1 << 20, "{} bytes", tar.len());
+}
+
+#[test]
+fn other_readers_of_tars_find_the_same_files() {
+    let scene = scene();
+    scene.run("export box -o holes.tar").succeeds();
+    scene.run("export box --no-holes -o zeros.tar").succeeds();
+    let python = "import tarfile; tarfile.open('../holes.tar').extractall('.')";
+    let read = [
+        ("bsdtar", &["-xpf", "../holes.tar"][..]),
+        ("python3", &["-c", python]),
+        ("tar", &["-xpf", "../zeros.tar"]),
+        ("busybox", &["tar", "-xpf", "../zeros.tar"]),
+    ];
+    for (program, words) in read {
+        if !needs::tool(program) {
+            continue;
+        }
+        let place = scene.mkdir(program);
+        let mut command = Command::new(program);
+        let _ = scene.outcome(command.args(words).current_dir(&place)).succeeds();
+        crate::support::tree::same(program, &scene.tree(program), &scene.tree("root"));
+        fs::remove_dir_all(place).expect("it is there");
+    }
 }
 
 #[test]
