@@ -33,13 +33,16 @@ use crate::sys::{CallFailed, counted};
 /// With owners, modes, extended attributes, hard links, devices and times, and nothing else: what is mounted inside is left
 /// out. ext4, erofs and squashfs are made by their own programs (mkfs.ext4, mkfs.erofs, mksquashfs), for a machine to boot or
 /// mount; a cpio is an initramfs, and has no extended attributes. A container may be mounted meanwhile.
+///
+/// With SOURCE_DATE_EPOCH, in seconds since 1970, an image becomes the same file each time, of whichever store, by the same
+/// version of such a program; files with several extended attributes take stores on the same kind of filesystem, too.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   ovlctl export web:1.4 -o web.ext4              # a root disk
   ovlctl export box -o box.cpio                  # an initramfs
   ovlctl export box | ssh host tar -xC /srv/box
-  SOURCE_DATE_EPOCH=0 ovlctl export web:1.4 -o web.squashfs  # the same bytes each time; of an erofs, too")]
+  SOURCE_DATE_EPOCH=0 ovlctl export web:1.4 -o web.ext4  # the same bytes each time, of whichever store")]
 pub(super) struct Export {
     #[arg(value_name = "IMAGE|CONTAINER")]
     name: String,

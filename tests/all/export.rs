@@ -381,19 +381,3 @@ fn container_in_another_mount_namespace_is_exported_by_its_own_mount() {
     same("elsewhere", &list(&scene.path("x")), &mounted);
     tool(&scene, "umount x");
 }
-
-#[test]
-fn same_tree_is_the_same_filesystem_with_a_fixed_time() {
-    let scene = scene();
-    for (kind, program) in [("squashfs", "mksquashfs"), ("erofs", "mkfs.erofs")] {
-        if !needs::tool(program) {
-            continue;
-        }
-        for name in ["a", "b"] {
-            let mut command = scene.command(&["export", "web:1", "-o", &format!("{name}.{kind}")]);
-            scene.outcome(command.env("SOURCE_DATE_EPOCH", "1700000000")).succeeds();
-        }
-        let [a, b] = ["a", "b"].map(|name| fs::read(scene.path(&format!("{name}.{kind}"))).unwrap());
-        assert!(a == b, "{kind}");
-    }
-}

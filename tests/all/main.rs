@@ -76,6 +76,7 @@ mod diff_images; // what differs between images
 mod export; // the tree, for booting and for other tools
 mod export_holes; // of files, through a tar
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+mod export_same; // of whichever store
 mod export_killed; // and what of it is left when it is killed
 mod history; // how an image was made
 mod inside; // what is in images and containers

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -51,6 +52,10 @@ const EPOCH: &str = "SOURCE_DATE_EPOCH";
 const ATTEMPTS: usize = 5;
 
 const MIB: u64 = 1 << 20;
+
+/// The inode of an ext4's root, and the first that is not reserved (kernel, Documentation/filesystems/ext4).
+const ROOT: u64 = 2;
+const FIRST: u64 = 11;
 
 /// How often is looked whether a program has ended.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -110,8 +115,8 @@ impl Make {
             }
             size += size / 2;
         }
-        weight.is_in(target).map_err(|e| said(&e))?;
-        self.root(target, &weight.root)
+        let used = weight.is_in(target).map_err(|e| said(&e))?;
+        self.dress(target, &weight.root, used)
     }
 
     fn mkfs_ext4(&self, tree: &Path, weight: &Weight) -> Command {
@@ -126,25 +131,43 @@ impl Make {
         command
     }
 
-    /// Gives the root its owner, mode and time: mkfs.ext4 does so with all that is in it.
-    fn root(&self, target: &File, root: &Stat) -> Result<(), MakeFault> {
-        for (field, value) in [
-            ("uid", root.st_uid.to_string()),
-            ("gid", root.st_gid.to_string()),
-            ("mode", format!("0{:o}", root.st_mode)),
-            ("mtime", format!("@{}", root.st_mtime)),
-        ] {
-            let mut command = Command::new("debugfs");
-            self.environment(&mut command);
-            command.args(["-w", "-R", &format!("set_inode_field <2> {field} {value}"), TARGET]);
-            let output = self.output(&mut command, target)?;
-            // It ends well, whatever it could not do, and says its version first.
-            let text = String::from_utf8_lossy(&output.stderr);
-            if let Some(line) = text.lines().find(|line| !line.starts_with("debugfs 1")) {
-                return Err(MakeFault::Said(format!("debugfs: {}", print::text(line))));
+    /// Gives the root its owner, mode and time: mkfs.ext4 does so with all that is in it. Of that it also copies when it was
+    /// changed and read in the store: where the same tree is to be the same filesystem, each inode has one time for both.
+    fn dress(&self, target: &File, root: &Stat, used: u64) -> Result<(), MakeFault> {
+        let mut script = Vec::new();
+        let mut set = |inode: u64, field: &str, value: &str| {
+            script.push(format!("set_inode_field <{inode}> {field} {value}\n"));
+        };
+        set(ROOT, "uid", &root.st_uid.to_string());
+        set(ROOT, "gid", &root.st_gid.to_string());
+        set(ROOT, "mode", &format!("0{:o}", root.st_mode));
+        set(ROOT, "mtime", &format!("@{}", root.st_mtime));
+        if let Some((epoch, _)) = self.fixed() {
+            // They are numbered in the order in which they are made, without a gap.
+            for inode in [ROOT].into_iter().chain(FIRST..=used) {
+                for field in ["ctime", "atime"] {
+                    set(inode, &format!("{field}_extra"), "0");
+                    set(inode, field, &format!("@{epoch}"));
+                }
             }
         }
-        Ok(())
+        let output = self.debugfs(target, &script.concat()).map_err(|e| self.not_run(&e))?;
+        // It ends well, whatever it could not do, and says its version first.
+        let text = String::from_utf8_lossy(&output.stderr);
+        match text.lines().find(|line| !line.starts_with("debugfs 1")) {
+            Some(line) => Err(MakeFault::Said(format!("debugfs: {}", print::text(line)))),
+            None => Ok(()),
+        }
+    }
+
+    /// Has debugfs(8) do what `script` says, which it reads from its standard input. It has the file as its standard output, to
+    /// which it repeats each line: so that can only be read, and opening it anew makes it the filesystem to be changed.
+    fn debugfs(&self, target: &File, script: &str) -> io::Result<Output> {
+        let file = File::open(format!("/proc/self/fd/{}", target.as_raw_fd()))?;
+        let mut command = Command::new("debugfs");
+        self.environment(&mut command);
+        command.args(["-w", "-f", "-", "/proc/self/fd/1"]).stdin(Stdio::piped()).stdout(file);
+        self.attend(&mut command, target, script)
     }
 
     fn erofs(&self, tree: &Path) -> Command {
@@ -169,15 +192,26 @@ impl Make {
     }
 
     fn output(&self, command: &mut Command, target: &File) -> Result<Output, MakeFault> {
-        let output = target.try_clone().and_then(|stdin| self.attend(command.stdin(stdin), target));
-        output.map_err(|e| if e.kind() == ErrorKind::NotFound { MakeFault::Absent } else { said(&e) })
+        let started = target
+            .try_clone()
+            .and_then(|stdin| self.attend(command.stdin(stdin).stdout(Stdio::null()), target, ""));
+        started.map_err(|e| self.not_run(&e))
     }
 
-    /// Runs a program, and counts meanwhile what is in `target`; it is ended where the work is to be.
-    fn attend(&self, command: &mut Command, target: &File) -> io::Result<Output> {
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    fn not_run(&self, error: &io::Error) -> MakeFault {
+        if error.kind() == ErrorKind::NotFound { MakeFault::Absent } else { said(error) }
+    }
+
+    /// Runs a program, with `script` where it reads a pipe, and counts meanwhile what is in `target`; it is ended where the work is
+    /// to be.
+    fn attend(&self, command: &mut Command, target: &File, script: &str) -> io::Result<Output> {
+        let mut child = command.stderr(Stdio::piped()).spawn()?;
         let mut pipe = child.stderr.take().expect("it was asked for");
+        let stdin = child.stdin.take();
         thread::scope(|scope| {
+            // Why it reads no further it says itself.
+            let write = move || stdin.map_or(Ok(()), |mut stdin| stdin.write_all(script.as_bytes()));
+            thread::Builder::new().name("script".to_owned()).spawn_scoped(scope, write)?;
             let read = move || {
                 let mut said = Vec::new();
                 pipe.read_to_end(&mut said).map(|_| said)
@@ -314,7 +348,8 @@ impl Weight {
     }
 
     /// Looks whether a filesystem has as many inodes as the tree, by its superblock (kernel, Documentation/filesystems/ext4).
-    fn is_in(&self, target: &File) -> io::Result<()> {
+    /// Returns how many it uses.
+    fn is_in(&self, target: &File) -> io::Result<u64> {
         /// All that are reserved but the root's.
         const RESERVED: u64 = 9;
         let mut superblock = [0; 32];
@@ -323,7 +358,7 @@ impl Weight {
         let used = u64::from(number(0).saturating_sub(number(16)));
         let wanted = self.inodes + RESERVED + u64::from(!self.has_lost_and_found);
         if used >= wanted {
-            return Ok(());
+            return Ok(used);
         }
         Err(io::Error::other(format!(
             "{} inodes of {} are in it",
