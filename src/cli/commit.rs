@@ -160,10 +160,7 @@ impl Commit {
             let snapshot = store.snapshot_of(&container, &snapshot.name.unwrap_or_default())?;
             return Ok((Held::Snapshot(snapshot), own));
         }
-        Err(match store.image(&self.container) {
-            Ok(_) => Cause::Usage(format!("'{}' is an image, and no container", self.container)),
-            Err(_) => store.no_container(&self.container).into(),
-        })
+        Err(store.no_container(&self.container).into())
     }
 
     /// Sees to it that nobody changes the container meanwhile.

@@ -159,10 +159,7 @@ pub(super) fn container_views(
         if let Some((_, snapshot)) = store.snapshot(name)? {
             return snapshot_views(store, &snapshot, pool);
         }
-        return Err(match store.image(name) {
-            Ok(_) => Cause::Usage(format!("'{name}' is an image: `ovlctl diff {name} OTHER` compares it")),
-            Err(_) => store.no_container(name).into(),
-        });
+        return Err(store.no_container(name).into());
     };
     let image = container::image_of(store, &container)?;
     let old = store.open_image(&image, pool)?;

@@ -21,7 +21,7 @@ use crate::{archive, mount, store};
 use exit::{Exit, of_archive, of_config, of_layer, of_store};
 use hint::{
     of_archive as archive_hint, of_config as config_hint, of_container as container_hint,
-    of_store as store_hint,
+    of_kind as kind_hint, of_store as store_hint,
 };
 
 /// The exit codes, as `--help` tells them.
@@ -182,6 +182,7 @@ impl Fault {
         labelled(Ink::Error, "ovlctl:", &self.line());
         let hint = match (&self.cause, verb) {
             (Cause::Usage(_), Some(verb)) => Some(format!("ovlctl help {verb}")),
+            (Cause::Store(error), Some(verb)) => kind_hint(error, verb).or_else(|| self.cause.hint()),
             (cause, _) => cause.hint(),
         };
         if let Some(hint) = hint {
@@ -251,6 +252,8 @@ impl Cause {
                 store::Error::NoImage { .. }
                     | store::Error::NoContainer { .. }
                     | store::Error::NoSubject { .. }
+                    | store::Error::NotAnImage { .. }
+                    | store::Error::NotAContainer { .. }
             ) | Self::Usage(_)
                 | Self::Told(Told { says_all: true, .. })
         )

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::boot::State;
-use super::error::{Error, is_there};
+use super::error::{A_SNAPSHOT, AN_IMAGE, Error, is_there};
 use super::layers::{gone, read_record, read_records};
 use super::layout::{CONTAINER, DIFF, MERGED, WORK};
 use super::record::{self, ContainerRecord, ImageRecord, StoredPath, Upper};
@@ -77,8 +77,15 @@ impl Store {
         Ok(self.containers()?.into_iter().find(|container| container.id.starts_with(text)))
     }
 
-    /// Says that there is no such container, and which name is near.
+    /// Says that there is no such container, and what else is called so, or which name is near.
     pub fn no_container(&self, text: &str) -> Error {
+        let not = |what| Error::NotAContainer { name: text.to_owned(), what };
+        if let Ok(Some(_)) = self.snapshot(text) {
+            return not(A_SNAPSHOT);
+        }
+        if self.image(text).is_ok() {
+            return not(AN_IMAGE);
+        }
         let near = self.near_container(text);
         Error::NoContainer { name: text.to_owned(), root: self.layout().root().to_owned(), near }
     }

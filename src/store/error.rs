@@ -9,6 +9,13 @@ use crate::sys::CallFailed;
 use crate::sys::filesystem::size;
 use crate::{archive, layer};
 
+/// What else a name may mean than what was asked for.
+pub const AN_IMAGE: &str = "an image";
+/// The same.
+pub const A_CONTAINER: &str = "a container";
+/// The same.
+pub const A_SNAPSHOT: &str = "a snapshot";
+
 /// Why the store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -41,6 +48,24 @@ pub enum Error {
         root: PathBuf,
         /// The nearest name there is.
         near: Option<String>,
+    },
+    /// No image has that name, but something that stands on one.
+    #[error("'{name}' is {what}, and no image")]
+    NotAnImage {
+        /// What was asked for.
+        name: String,
+        /// What that is.
+        what: &'static str,
+        /// A name or an id of the image that it stands on, fit for a command line.
+        image: String,
+    },
+    /// No container has that name, but something that one can be made of.
+    #[error("'{name}' is {what}, and no container")]
+    NotAContainer {
+        /// What was asked for.
+        name: String,
+        /// What that is.
+        what: &'static str,
     },
     /// The start of an id that several have.
     #[error("'{prefix}' is the start of {} ids: {}", ids.len(), ids.join(", "))]

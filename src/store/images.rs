@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use super::boot::State;
-use super::error::{Error, file, filter, is_there};
+use super::error::{A_CONTAINER, A_SNAPSHOT, Error, file, filter, is_there};
 use super::layers::{names_in, read_record, read_sound};
 use super::layout::{IMAGE_CONFIG, IMAGE_RECORD};
 use super::record::{self, ImageRecord, Names};
@@ -112,9 +112,23 @@ impl Store {
         }
     }
 
+    /// Says that there is no such image, and what else is called so, or which name is near.
     fn no_image(&self, text: &str, names: &Names) -> Error {
+        let name = text.to_owned();
+        let image = |id: &Digest, asked: Option<&String>| {
+            let means_it = |name: &&String| names.names.get(*name) == Some(id) && name::is_docker_tag(name);
+            asked.filter(means_it).cloned().unwrap_or_else(|| id.short())
+        };
+        if let Ok(Some(container)) = self.container(text) {
+            let image = image(&container.image, container.image_name.as_ref());
+            return Error::NotAnImage { name, what: A_CONTAINER, image };
+        }
+        if let Ok(Some((_, snapshot))) = self.snapshot(text) {
+            let image = image(&snapshot.image, snapshot.image_name.as_ref());
+            return Error::NotAnImage { name, what: A_SNAPSHOT, image };
+        }
         Error::NoImage {
-            name: text.to_owned(),
+            name,
             root: self.layout().root().to_owned(),
             near: nearest(text, names.names.keys()),
         }

@@ -289,8 +289,8 @@ fn what_cannot_be_committed_is_said() {
         (&["commit", "bax", "x"][..], 3, "ovlctl: no container 'bax' in [STORE]\nhint: did you mean 'box'?"),
         (
             &["commit", "web:1", "x"],
-            2,
-            "ovlctl: 'web:1' is an image, and no container\nhint: ovlctl help commit",
+            3,
+            "ovlctl: 'web:1' is an image, and no container\nhint: `ovlctl tag web:1 NAME` gives it another name",
         ),
         (
             &["commit", "box", "a b"],

@@ -62,8 +62,11 @@ fn layers_that_both_have_are_not_looked_at() {
 
 #[test]
 fn image_alone_has_nothing_to_be_compared_with() {
-    scene().run("diff web:1").fails(2).stderr_is(
-        "ovlctl: 'web:1' is an image: `ovlctl diff web:1 OTHER` compares it\nhint: ovlctl help diff",
+    scene().run("diff web:1").fails(3).stderr_is(
+        "
+        ovlctl: 'web:1' is an image, and no container
+        hint: `ovlctl diff web:1 OTHER` compares it with another
+        ",
     );
 }
 

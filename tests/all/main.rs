@@ -88,6 +88,7 @@ mod diff_random; // and whatever that was
 mod completion; // what shells offer, and manual pages
 mod config; // where settings come from, and who may write them
 mod errors; // messages word for word, and exit codes
+mod errors_kinds; // of what has the name
 mod look; // colours, sizes, times
 mod json; // what docs/json.md says, field by field
 mod verbose; // what is done, and by which calls

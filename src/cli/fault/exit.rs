@@ -52,7 +52,9 @@ pub(super) fn of_store(error: &store::Error) -> Exit {
         store::Error::NoImage { .. }
         | store::Error::NoContainer { .. }
         | store::Error::NoSubject { .. }
-        | store::Error::NoSnapshot { .. } => Exit::NotFound,
+        | store::Error::NoSnapshot { .. }
+        | store::Error::NotAnImage { .. }
+        | store::Error::NotAContainer { .. } => Exit::NotFound,
         store::Error::AmbiguousId { .. }
         | store::Error::NotAContainerName(_)
         | store::Error::NotASnapshotName(_) => Exit::Usage,

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use crate::cli::config;
 use crate::limits::Exceeded;
 use crate::mount::container;
+use crate::store::error::AN_IMAGE;
 use crate::store::record::Unreadable;
 use crate::{archive, layer, store};
 
@@ -90,7 +91,10 @@ pub(super) fn of_store(error: &store::Error) -> Option<String> {
         store::Error::SnapshotExists { container, name } => {
             Some(format!("`ovlctl rm {container}@{name}` removes that one"))
         }
-        store::Error::NotASnapshotName(_)
+        // What does tell depends on the verb.
+        store::Error::NotAnImage { .. }
+        | store::Error::NotAContainer { .. }
+        | store::Error::NotASnapshotName(_)
         | store::Error::AmbiguousId { .. }
         | store::Error::NotAContainerName(_)
         | store::Error::Layer { .. }
@@ -100,6 +104,38 @@ pub(super) fn of_store(error: &store::Error) -> Option<String> {
         | store::Error::Pack(_)
         | store::Error::Root { .. } => None,
     }
+}
+
+/// Says which act does what `verb` was to do to something of another kind.
+pub(super) fn of_kind(error: &store::Error, verb: &str) -> Option<String> {
+    if let store::Error::NotAnImage { name, image, .. } = error {
+        return Some(match verb {
+            "history" | "tree" | "layers" => {
+                format!("`ovlctl {verb} {image}` tells of the image that it stands on")
+            }
+            "bisect" => {
+                format!("`ovlctl bisect {image} -- COMMAND` goes through the image that it stands on")
+            }
+            "check" => format!("`ovlctl check --deep {image}` proves the image that it stands on"),
+            _ => format!("`ovlctl commit {name} NAME` makes an image of it"),
+        });
+    }
+    let store::Error::NotAContainer { name, what } = error else { return None };
+    if *what == AN_IMAGE {
+        return Some(match verb {
+            "commit" => format!("`ovlctl tag {name} NAME` gives it another name"),
+            "diff" => format!("`ovlctl diff {name} OTHER` compares it with another"),
+            "umount" | "snapshots" => "`ovlctl mounts` lists containers, and what each stands on".to_owned(),
+            _ => format!("`ovlctl mount {name} TARGET` makes a container over it"),
+        });
+    }
+    let (container, name) = name.rsplit_once('@')?;
+    Some(match verb {
+        "reset" => format!("`ovlctl reset {container} {name}` goes back to it"),
+        "snapshots" => format!("`ovlctl snapshots {container}` lists it"),
+        "umount" => "`ovlctl mounts` lists what is mounted".to_owned(),
+        _ => format!("`ovlctl branch {container} NEW --from {name}` makes a container of it"),
+    })
 }
 
 /// Says what to do about a container.
