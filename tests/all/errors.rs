@@ -216,7 +216,7 @@ fn store_that_is_full() {
         said.starts_with("ovlctl: cannot load big.tar: no space left on [STORE]: layer 2 of 2 needs "),
         "{said}"
     );
-    assert!(said.trim_end().ends_with("hint: free some with `ovlctl prune`"), "{said}");
+    assert!(said.trim_end().ends_with("hint: give --root a directory on a larger filesystem"), "{said}");
     assert_eq!(scene.kept_layers(), Vec::<String>::new());
 }
 

@@ -64,7 +64,7 @@ fn can_be_left(scene: &Scene) {
         .run("load web.tar")
         .fails(1)
         .stderr_has("no space left on [STORE]")
-        .stderr_has("hint: free some with");
+        .stderr_has("hint: `ovlctl df` tells what takes how much");
     scene.run("umount root").succeeds();
     assert!(!scene.run("check").succeeds().stdout.contains(' '), "a store without room is sound");
     let image = scene.run("images -q --no-headings").succeeds().stdout;
@@ -150,7 +150,8 @@ fn a_load_that_runs_out_of_room_anywhere_leaves_nothing() {
             failed += 1;
             let said = outcome.fails(1).stderr;
             assert!(
-                said.starts_with("ovlctl: cannot load web.tar: ") && said.contains("hint: free some"),
+                said.starts_with("ovlctl: cannot load web.tar: no space left on [STORE]")
+                    && said.contains("hint: `ovlctl df` tells"),
                 "{said}"
             );
             assert!(!scene.run("images --no-headings").succeeds().stdout.contains("web"), "half an image");

@@ -298,7 +298,7 @@ fn store_that_is_full_or_read_only_is_an_error_and_no_answer() {
     scene.run("probe").fails(1).stdout_is("").stderr_is(
         "
         ovlctl: cannot probe [STORE]: no space left on [STORE]
-        hint: free some with `ovlctl prune`
+        hint: give --root a directory on a larger filesystem
         ",
     );
     mount_remount(&store, MountFlags::RDONLY, "").unwrap();

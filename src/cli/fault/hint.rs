@@ -1,12 +1,16 @@
 //! What to do about an error of an archive's or the store's.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
+use std::path::Path;
 
 use crate::cli::config;
 use crate::limits::Exceeded;
 use crate::mount::container;
+use crate::store::Store;
 use crate::store::error::AN_IMAGE;
 use crate::store::record::Unreadable;
+use crate::store::usage::Count;
 use crate::{archive, layer, store};
 
 /// Says how a limit is moved.
@@ -55,11 +59,12 @@ pub(super) fn of_store(error: &store::Error) -> Option<String> {
         | store::Error::NoContainer { near: Some(near), .. }
         | store::Error::NoSubject { near: Some(near), .. }
         | store::Error::NoSnapshot { near: Some(near), .. } => Some(format!("did you mean '{near}'?")),
-        store::Error::NoSpace(_) | store::Error::NoSpaceForLayer { .. } => {
-            Some("free some with `ovlctl prune`".to_owned())
+        store::Error::NoSpace(root) | store::Error::NoSpaceForLayer { root, .. } => {
+            Some(room_in(root).to_owned())
         }
+        // It need not be the store's disk.
         error @ (store::Error::File { .. } | store::Error::Call(_)) => {
-            error.is_full().then(|| "free some with `ovlctl prune`".to_owned())
+            error.is_full().then(|| "`df -h` tells which filesystem is full".to_owned())
         }
         store::Error::Record { source: Unreadable::Later(_), .. } => {
             Some("use the ovlctl that made it, or a later one".to_owned())
@@ -136,6 +141,21 @@ pub(super) fn of_kind(error: &store::Error, verb: &str) -> Option<String> {
         "umount" => "`ovlctl mounts` lists what is mounted".to_owned(),
         _ => format!("`ovlctl branch {container} NEW --from {name}` makes a container of it"),
     })
+}
+
+/// Says how a store gets room on its filesystem, by what is in it: pruning it gives none where all is needed.
+fn room_in(root: &Path) -> &'static str {
+    let usage = Store::open(root).and_then(|store| store.usage(&BTreeSet::new(), Count::Records));
+    match usage {
+        Ok(usage) if usage.total.prunable > 0 || usage.total.deleting => {
+            "free some with `ovlctl prune --wait`"
+        }
+        Ok(usage) if usage.images.is_empty() && usage.containers.is_empty() => {
+            "give --root a directory on a larger filesystem"
+        }
+        Ok(_) => "`ovlctl df` tells what takes how much, `ovlctl rm` gives it back",
+        Err(_) => "`df -h` tells how large that filesystem is",
+    }
 }
 
 /// Says what to do about a container.
