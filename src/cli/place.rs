@@ -191,6 +191,9 @@ pub(super) fn existing(root: &Dir, path: &[u8], last: Last) -> Result<Found, Cau
             existing(root, &path[..path.len() - 1], last)?;
             Err(LookFault::NotADirectory(trimmed(path)).into())
         }
+        None if last == Last::Followed && root.find(path, Last::Kept).map_err(failed)?.is_some() => {
+            Err(LookFault::Unfound("its symbolic link leads to nothing").into())
+        }
         None => Err(LookFault::Missing(trimmed(path), near(root, path)).into()),
     }
 }
@@ -226,7 +229,9 @@ pub(super) fn trimmed(path: &[u8]) -> Vec<u8> {
 
 /// Warns of what no tar could take.
 pub(super) fn tell_left_out(left_out: &LeftOut) {
-    left_out.iter().for_each(|(path, why)| fault::warn(&format!("/{} left out: {why}", print::name(path))));
+    for (path, why) in left_out {
+        fault::warn(&format!("/{} left out: {why}", print::name(&trimmed(path))));
+    }
 }
 
 /// Warns of extended attributes that files could not be given, where there are any.

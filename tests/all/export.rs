@@ -125,6 +125,15 @@ fn tar_is_the_tree() {
 }
 
 #[test]
+fn what_no_tar_holds_is_named_by_its_path() {
+    let scene = scene();
+    let _socket =
+        std::os::unix::net::UnixListener::bind(scene.path("root/app/socket")).expect("it can be made");
+    let said = scene.run("export box -o box.tar").succeeds();
+    let _ = said.stderr_is("warning: /app/socket left out: it is a socket");
+}
+
+#[test]
 fn exported_tar_is_a_layer() {
     let scene = scene();
     let tar = scene.run_bytes("export box --format tar");
@@ -304,6 +313,10 @@ fn ext4_has_the_size_that_is_asked_for() {
         .fails(1)
         .stderr_is("ovlctl: cannot export 'box' to small.ext4: 8.0 MiB are not enough for it: 43.0 MiB are");
     assert!(!scene.path("small.ext4").exists());
+    scene
+        .run("export box -o small.ext4 --size 1")
+        .fails(1)
+        .stderr_is("ovlctl: cannot export 'box' to small.ext4: 1 B are not enough for it: 43.0 MiB are");
     scene.run("export box -o right.ext4").succeeds();
     tool(&scene, "e2fsck -fn right.ext4");
 }

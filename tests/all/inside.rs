@@ -22,6 +22,7 @@ fn scene() -> Scene {
         .symlink("bin", "/usr/bin")
         .symlink("out", "../../../../../etc/hosts")
         .symlink("round", "round")
+        .symlink("usr/astray", "nowhere")
         .fifo("pipe")
         .char_device("null", 1, 3);
     scene.save("image.tar", &image("web:1").layer(&base).layer(&layer().whiteout("etc/gone")));
@@ -127,6 +128,7 @@ fn what_is_no_file_is_not_opened() {
         ("/round", "its symbolic links lead in a circle, or into /proc"),
         ("/etc/host", "there is no /etc/host\nhint: did you mean /etc/hosts?"),
         ("/etc/gone", "there is no /etc/gone"),
+        ("/usr/astray", "its symbolic link leads to nothing"),
     ] {
         let said = scene.run(&format!("cat web:1:{path}")).fails(1);
         let _ = said.stderr_is(&format!("ovlctl: cannot print web:1:{path}: {reason}"));

@@ -103,9 +103,16 @@ impl Make {
                 break;
             }
             let text = String::from_utf8_lossy(&output.stderr);
-            let is_small = ["Could not allocate", "ould not expand", "too small", "No space left", "out of"]
-                .iter()
-                .any(|words| text.contains(words));
+            let is_small = [
+                "Could not allocate",
+                "ould not expand",
+                "too small",
+                "size reported to be zero",
+                "No space left",
+                "out of",
+            ]
+            .iter()
+            .any(|words| text.contains(words));
             if self.size.is_some() && is_small {
                 let (size, needed) = (print::size(size), print::size(weight.size()));
                 return Err(MakeFault::Said(format!("{size} are not enough for it: {needed} are")));
