@@ -85,6 +85,9 @@ impl Bisect {
         let image = store.image(&self.image)?.record;
         let environment = Asked::of(&store, &image)?.environment();
         let count = image.layers.len();
+        if count == 0 {
+            return Err(LookFault::Unfound("it has no layers").into());
+        }
         let mut outcomes = vec![String::new(); count + 1];
         let first = first_failing(count, |nr| {
             let status = self.attempt(&store, &image, nr, &environment)?;

@@ -110,6 +110,9 @@ impl Squash {
     fn find(&self, store: &Store) -> Result<Image, Cause> {
         let image = store.image(&self.image)?;
         let (from, layers) = (self.from, image.record.layers.len());
+        if layers == 0 {
+            return Err(Cause::Usage(format!("'{}' has no layers: nothing is to be merged", self.image)));
+        }
         if from == 0 || from > layers {
             return Err(Cause::Usage(format!(
                 "'{}' has layers 1 to {layers}, and no layer {from}",

@@ -178,7 +178,8 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::TooManyLayers(_) => {
-                "the limit is the kernel's own (OVL_MAX_STACK): merge some of the layers".to_owned()
+                "the limit is the kernel's own (OVL_MAX_STACK): `ovlctl squash IMAGE` merges an image's"
+                    .to_owned()
             }
             Self::Missing { path, .. } => format!("mkdir -p {}", quoted(path)),
             Self::Inside { role: Role::Upper, outer_role: Role::Lower, .. } => {

@@ -191,3 +191,19 @@ fn what_cannot_be_squashed_is_said() {
         }
     }
 }
+
+#[test]
+fn image_without_layers_is_called_so() {
+    let scene = Scene::with("none.tar", &image("none:1"));
+    for (words, code, said) in [
+        (
+            "squash none:1",
+            2,
+            "ovlctl: 'none:1' has no layers: nothing is to be merged\nhint: ovlctl help squash",
+        ),
+        ("bisect none:1 -- /x", 1, "ovlctl: cannot bisect 'none:1': it has no layers"),
+    ] {
+        let outcome = scene.run(words).fails(code);
+        let _ = outcome.stderr_is(said);
+    }
+}
