@@ -119,22 +119,22 @@ impl Read for Blob {
 /// Decompresses `blob` by what its first bytes say, whatever a media type claims. No bytes at all are an empty tar.
 ///
 /// A layer's blob must be compared with its diff id by whoever reads it: of an uncompressed one with that very digest
-/// nothing else is hashed here. What was hashed before is compared now, and not hashed again ([`Decoder::known`]).
+/// nothing else is hashed here, and zstd's own sums are passed over. What was hashed before is compared now, and not hashed
+/// again ([`Decoder::known`]).
 pub fn decoder(blob: Blob) -> io::Result<Decoder> {
-    let (expected, diff_id) = (blob.expected, blob.diff_id);
+    let (expected, diff_id, found) = (blob.expected, blob.diff_id, blob.extent.digest);
     let (bound, stored) = (blob.bound.clone(), Some(blob.stored()));
-    if let Some(found) = blob.extent.digest {
-        if let Some(expected) = expected.digest.filter(|&expected| expected != found) {
-            return Err(Damaged::Digest { found, expected }.into());
-        }
-        let mut decoder =
-            Decoder::new(Box::new(blob), Expected { digest: None, ..expected })?.bounded(bound, stored);
-        decoder.note_stored(found);
-        return Ok(decoder);
+    if let (Some(found), Some(expected)) = (found, expected.digest.filter(|&digest| Some(digest) != found)) {
+        return Err(Damaged::Digest { found, expected }.into());
     }
-    let mut decoder = Decoder::new(Box::new(blob), expected)?.bounded(bound, stored);
-    if expected.digest.is_some() && expected.digest == diff_id {
-        decoder.leave_plain_digest();
+    let unproved = expected.digest.filter(|_| found.is_none());
+    let mut decoder =
+        Decoder::new(Box::new(blob), Expected { digest: unproved, ..expected })?.bounded(bound, stored);
+    if let Some(found) = found {
+        decoder.note_stored(found);
+    }
+    if diff_id.is_some() {
+        decoder.leave_to_diff_id(expected.digest == diff_id)?;
     }
     Ok(decoder)
 }
@@ -151,6 +151,11 @@ mod tests {
         let digest = Some(Digest::of(b"other"));
         let extent = Extent { file: Arc::new(file), start: 6, len: bytes.len() as u64, digest: None };
         Blob::new(extent, Expected { digest, size: None })
+    }
+
+    /// One that the image gives no digest.
+    fn unnamed(bytes: &[u8]) -> Blob {
+        Blob { expected: Expected::default(), ..blob(bytes) }
     }
 
     fn read(mut from: impl Read) -> io::Result<String> {
@@ -175,6 +180,18 @@ mod tests {
         assert_eq!(read(decoder(blob(b"text").of_layer(Digest::of(b"other"))).unwrap()).unwrap(), "text");
         assert!(read(decoder(blob(b"text").of_layer(Digest::of(b"text"))).unwrap()).is_err());
         assert!(read(decoder(blob(b"text")).unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_zstd_layer_is_proved_by_its_diff_id_and_not_by_its_own_sum() {
+        let mut packer = zstd::bulk::Compressor::new(1).unwrap();
+        packer.include_checksum(true).unwrap();
+        let mut packed = packer.compress(b"text").unwrap();
+        *packed.last_mut().unwrap() ^= 1;
+        let error = read(decoder(unnamed(&packed)).unwrap()).unwrap_err();
+        assert!(error.to_string().starts_with("damaged zstd data: "), "{error}");
+        let layer = unnamed(&packed).of_layer(Digest::of(b"text"));
+        assert_eq!(read(decoder(layer).unwrap()).unwrap(), "text");
     }
 
     #[test]

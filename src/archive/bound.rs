@@ -1,5 +1,6 @@
 //! How much may come out of a decoder: a few bytes of an archive can become as many as a disk has.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -44,6 +45,12 @@ impl Bound {
             self.limits.check(Limit::ImageBytes, before.saturating_add(bytes))?;
         }
         compressed.map_or(Ok(()), |stored| self.limits.check_ratio(stored, self.grown))
+    }
+}
+
+impl From<Exceeded> for io::Error {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::new(io::ErrorKind::InvalidData, exceeded)
     }
 }
 
