@@ -113,10 +113,10 @@ fn now(context: &Context, talk: Talk) -> Result<(), Fault> {
     swept.map_err(|cause| failed(context, cause))
 }
 
-/// Makes a container writable again that a killed commit had frozen. Where that cannot be, it is not mounted any more, or
-/// can be mounted anew.
-fn thaw(store: &Store, container: &str) {
-    let _ = container::thaw_abandoned(store, container, &mut |_| {});
+/// Makes a container writable again that a killed commit had frozen; `false` where that is to be tried again. Where it fails, the
+/// container is not mounted any more, or can be mounted anew.
+fn thaw(store: &Store, container: &str) -> bool {
+    container::thaw_abandoned(store, container).unwrap_or(true)
 }
 
 fn failed(context: &Context, error: impl Into<Cause>) -> Fault {

@@ -24,8 +24,8 @@ const OUTSIDE: &str = ".ovlctl-probe-";
 /// The file in a stage that has the id of a container that its command has frozen.
 const FROZEN: &str = "frozen";
 
-/// Makes a container writable again, given its id, that a killed command had frozen.
-pub type Thaw<'a> = &'a dyn Fn(&str);
+/// Makes a container writable again, given its id, that a killed command had frozen; `false` where that is to be tried again.
+pub type Thaw<'a> = &'a dyn Fn(&str) -> bool;
 
 /// A command's own directory in `staging/`, gone with it.
 #[derive(Debug)]
@@ -149,7 +149,7 @@ impl Small {
 
 /// Whether there is something for [`sweep`] to delete.
 pub fn needs_sweep(layout: &Layout) -> Result<bool, Error> {
-    Ok(is_there(layout.staging())? && has_abandoned(&Dir::open(&layout.staging())?, true)?)
+    Ok(is_there(layout.staging())? && has_abandoned(&Dir::open(&layout.staging())?)?)
 }
 
 /// Removes what [`Stage::outside`] left in a directory that is to become a store.
@@ -186,9 +186,11 @@ pub fn is_deleting(layout: &Layout) -> Result<bool, Error> {
 pub fn sweep(layout: &Layout, thaw: Option<Thaw>) -> Result<(), Error> {
     let staging = Dir::open(&layout.staging())?;
     // Looked at again when the lock is free: whoever left something until then saw this process at it.
-    while has_abandoned(&staging, thaw.is_some())? {
+    while has_abandoned(&staging)? {
         let Some(_alone) = Lock::try_take(staging.open_dir(b".")?, Share::Exclusive)? else { break };
-        delete_abandoned(&staging, thaw, &Counter::default())?;
+        if !delete_abandoned(&staging, thaw, &Counter::default())? {
+            break;
+        }
     }
     Ok(())
 }
@@ -203,18 +205,18 @@ pub fn sweep_now(
 ) -> Result<(), Error> {
     let staging = Dir::open(&layout.staging())?;
     let _alone = Lock::take_of(&staging, Share::Exclusive, waiting)?;
-    delete_abandoned(&staging, thaw, counter)
+    delete_abandoned(&staging, thaw, counter).map(|_| ())
 }
 
-fn delete_abandoned(staging: &Dir, thaw: Option<Thaw>, counter: &Counter) -> Result<(), Error> {
-    let mut failed = Ok(());
+/// Returns whether none is left for the sake of a frozen container.
+fn delete_abandoned(staging: &Dir, thaw: Option<Thaw>, counter: &Counter) -> Result<bool, Error> {
+    let (mut failed, mut none_left) = (Ok(()), true);
     for name in staging.names()? {
         let Ok(dir) = staging.open_dir(&name) else { continue };
         let Some(_abandoned) = Lock::try_take(&dir, Share::Exclusive)? else { continue };
-        match (frozen_by(&dir)?, thaw) {
-            (Some(container), Some(thaw)) => thaw(&container),
-            (Some(_), None) => continue,
-            (None, _) => {}
+        if frozen_by(&dir)?.is_some_and(|container| !thaw.is_some_and(|thaw| thaw(&container))) {
+            none_left = false;
+            continue;
         }
         let all = tree::remove_while(staging, &name, &mut |_, _| counter.add(1).is_ok());
         if matches!(all, Ok(true)) {
@@ -223,13 +225,14 @@ fn delete_abandoned(staging: &Dir, thaw: Option<Thaw>, counter: &Counter) -> Res
         // One tree that cannot be removed keeps no other.
         failed = failed.and(all.map(|_| ()));
     }
-    Ok(failed?)
+    failed?;
+    Ok(none_left)
 }
 
-fn has_abandoned(staging: &Dir, thaws: bool) -> Result<bool, Error> {
+fn has_abandoned(staging: &Dir) -> Result<bool, Error> {
     for name in staging.names()? {
         let Ok(dir) = staging.open_dir(&name) else { continue };
-        if Lock::try_take(&dir, Share::Exclusive)?.is_some() && (thaws || frozen_by(&dir)?.is_none()) {
+        if Lock::try_take(&dir, Share::Exclusive)?.is_some() {
             return Ok(true);
         }
     }
@@ -248,8 +251,6 @@ fn frozen_by(stage: &Dir) -> Result<Option<String>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-
     use super::*;
     use crate::progress::{Progress, What};
 
@@ -333,9 +334,11 @@ mod tests {
         drop(stage);
         sweep(&layout, None).unwrap();
         assert!(entries(&layout.staging()) == 1 && needs_sweep(&layout).unwrap());
-        let thawed = RefCell::new(Vec::new());
-        sweep(&layout, Some(&|id| thawed.borrow_mut().push(id.to_owned()))).unwrap();
-        assert_eq!((entries(&layout.staging()), thawed.take()), (0, vec!["some id".to_owned()]));
+        // Another command has the container.
+        sweep(&layout, Some(&|_| false)).unwrap();
+        assert_eq!(entries(&layout.staging()), 1);
+        sweep(&layout, Some(&|id| id == "some id")).unwrap();
+        assert_eq!(entries(&layout.staging()), 0);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::store::{Change, Store};
 use crate::sys::Errno;
 use crate::sys::background::Watcher;
 use crate::sys::dir::Dir;
-use crate::sys::lock::{Holder, Share};
+use crate::sys::lock::Share;
 use crate::sys::mount::set_read_only;
 
 /// A container that nobody can change.
@@ -62,15 +62,16 @@ pub fn freeze(
     }
 }
 
-/// Makes a container writable again that a killed command had frozen, where it is still mounted.
-pub fn thaw_abandoned(store: &Store, id: &str, waiting: &mut dyn FnMut(&[Holder])) -> Result<(), Error> {
-    let change = store.change(Share::Shared, waiting)?;
-    // Another command that freezes it now thaws it itself.
-    let (container, _own) = change.hold_container(id, waiting)?;
+/// Makes a container writable again that a killed command had frozen, where it is still mounted; `false` while another command
+/// has it, which may have frozen it as well.
+pub fn thaw_abandoned(store: &Store, id: &str) -> Result<bool, Error> {
+    let change = store.change(Share::Shared, &mut |_| {})?;
+    let Some(container) = store.container(id)? else { return Ok(true) };
+    let Some((container, _own)) = change.try_hold_container(&container.name)? else { return Ok(false) };
     if let Some(root) = live_root(store, &container)? {
         set_read_only(&root, false)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Returns the mounts of a container in all namespaces.
