@@ -1,16 +1,20 @@
-//! What the machine needs for a layer at the least: the parts of the floor, one by one, on one thread.
+//! What the machine needs for a layer at the least: the parts of the floor, one by one.
 //!
 //! ```text
-//! floor layers SCRATCH TAR...    the CPU seconds to unpack these layers (plain, gzip or zstd) below SCRATCH
+//! floor layers SCRATCH TAR...    the seconds to unpack these layers (plain, gzip or zstd) below SCRATCH
 //! floor mount SCRATCH LOWER...   the seconds that the kernel alone takes to mount these directories, and to unmount
 //! ```
 //!
-//! Each part is done in the cheapest way that is known, [`ROUNDS`] times, and the least counts. All answers are JSON.
+//! Each part is done in the cheapest way that is known. All answers are JSON: of layers there are two. `alone` is the
+//! processor time of one thread while nothing else works, over the number of processors. `together` is the time on the wall
+//! of a thread on each of them, all doing the same at once, over their number: processors share caches and memory, and a
+//! virtual machine's are not always there, so that none is as fast beside the others as it is alone.
 
 use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Instant;
 
 use ovlctl::archive::blob::{self, Blob};
@@ -22,86 +26,145 @@ use ovlctl::sys::tree;
 use ovlctl::tarfile::{Kind, Limits, Member, Reader};
 use rustix::time::{ClockId, clock_gettime};
 
-const ROUNDS: usize = 3;
+/// How many mounts are tried; the fastest counts.
+const MOUNTS: usize = 30;
+
 const BLOCK: usize = 512 << 10;
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> Result<()> {
     let arguments: Vec<PathBuf> =
         std::env::args_os().skip(1).filter(|a| a != "--bench").map(PathBuf::from).collect();
     let Some((verb, rest)) = arguments.split_first() else { return Ok(()) };
     let Some((scratch, paths)) = rest.split_first() else { return Err("no directory to work in".into()) };
-    let parts = match verb.to_str() {
-        Some("layers") => layers(scratch, paths)?,
-        Some("mount") => mounts(scratch, paths)?,
+    let answer = match verb.to_str() {
+        Some("layers") => {
+            let layers = layers(scratch, paths)?;
+            format!("{{\"alone\": {}, \"together\": {}}}", json(&layers.alone), json(&layers.together))
+        }
+        Some("mount") => json(&mounts(scratch, paths)?),
         _ => return Err("floor layers|mount SCRATCH PATH...".into()),
     };
-    let parts: Vec<String> = parts.iter().map(|(name, seconds)| format!("{name:?}: {seconds:.6}")).collect();
-    writeln!(io::stdout(), "{{{}}}", parts.join(", "))?;
+    writeln!(io::stdout(), "{answer}")?;
     Ok(())
 }
 
 type Parts = Vec<(&'static str, f64)>;
 
-fn layers(scratch: &Path, paths: &[PathBuf]) -> Result<Parts> {
-    let mut sum: Parts = Vec::new();
+fn json(parts: &Parts) -> String {
+    let parts: Vec<String> = parts.iter().map(|(name, seconds)| format!("{name:?}: {seconds:.6}")).collect();
+    format!("{{{}}}", parts.join(", "))
+}
+
+/// A measure of the floor, for one load.
+#[derive(Default)]
+struct Layers {
+    alone: Parts,
+    together: Parts,
+}
+
+/// One part's work, given by the number of the thread that does it.
+type Work<'a> = &'a (dyn Fn(usize) -> Result<()> + Sync);
+
+fn layers(scratch: &Path, paths: &[PathBuf]) -> Result<Layers> {
+    let processors = thread::available_parallelism()?.get().min(2);
+    let mut sums = Layers::default();
     for path in paths {
+        let layer = Layer::read(path)?;
+        add(&mut sums.alone, layer.parts(scratch, |work| Ok(alone(work)? / processors as f64))?);
+        add(
+            &mut sums.together,
+            layer.parts(scratch, |work| Ok(together(processors, work)? / processors as f64))?,
+        );
+    }
+    Ok(sums)
+}
+
+fn add(sums: &mut Parts, parts: Parts) {
+    sums.resize(parts.len(), ("", 0.0));
+    for ((name, sum), (part, seconds)) in sums.iter_mut().zip(parts) {
+        (*name, *sum) = (part, *sum + seconds);
+    }
+}
+
+/// Returns the processor seconds that this thread takes for it.
+fn alone(work: Work) -> Result<f64> {
+    let seconds = || {
+        let now = clock_gettime(ClockId::ThreadCPUTime);
+        now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
+    };
+    let before = seconds();
+    work(0)?;
+    Ok(seconds() - before)
+}
+
+/// Returns the seconds until so many threads have all done it.
+fn together(threads: usize, work: Work) -> Result<f64> {
+    let before = Instant::now();
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|nr| scope.spawn(move || work(nr))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
+    })?;
+    Ok(before.elapsed().as_secs_f64())
+}
+
+/// A layer, with its tar in memory.
+struct Layer<'a> {
+    path: &'a Path,
+    compressed: bool,
+    tar: Vec<u8>,
+    members: Vec<Placed>,
+}
+
+impl<'a> Layer<'a> {
+    fn read(path: &'a Path) -> Result<Self> {
         let mut tar = Vec::new();
         blob::decoder(Blob::of_file(File::open(path)?)?)?.read_to_end(&mut tar)?;
         let compressed = tar.len() as u64 != fs::metadata(path)?.len();
         let members = members(&tar)?;
-        let read = least(|| read(&mut File::open(path)?))?;
-        let inflate = if compressed { least(|| read_decoded(path))? - read } else { 0.0 };
-        let stored = if compressed { least(|| hash(&fs::read(path)?))? - read } else { 0.0 };
-        let hashed = least(|| hash(&tar))?;
-        let create = least_of_trees(scratch, |root| make(root, &members, None))?;
-        let filled = least_of_trees(scratch, |root| make(root, &members, Some(&tar)))?;
-        let parts = [
+        Ok(Self { path, compressed, tar, members })
+    }
+
+    fn parts(&self, scratch: &Path, measure: impl Fn(Work) -> Result<f64>) -> Result<Parts> {
+        let read = measure(&|_| read(&mut File::open(self.path)?))?;
+        let (mut inflate, mut stored) = (0.0, 0.0);
+        if self.compressed {
+            inflate = measure(&|_| read_decoded(self.path))? - read;
+            stored = measure(&|_| hash(&fs::read(self.path)?))? - read;
+        }
+        let hashed = measure(&|_| hash(&self.tar))?;
+        let create = in_trees(scratch, &measure, |root| make(root, &self.members, None))?;
+        let filled = in_trees(scratch, &measure, |root| make(root, &self.members, Some(&self.tar)))?;
+        Ok(vec![
             ("read", read),
             ("inflate", inflate),
             ("hash stored bytes", stored),
             ("hash", hashed),
             ("create", create),
             ("copy", filled - create),
-        ];
-        sum.resize(parts.len(), ("", 0.0));
-        for ((name, total), (part, seconds)) in sum.iter_mut().zip(parts) {
-            (*name, *total) = (part, *total + seconds.max(0.0));
-        }
+        ])
     }
-    Ok(sum)
 }
 
-/// Returns the processor seconds that this thread has used.
-fn cpu_seconds() -> f64 {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
-}
-
-fn least(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
-    let mut least = f64::INFINITY;
-    for _ in 0..ROUNDS {
-        let before = cpu_seconds();
-        work()?;
-        least = least.min(cpu_seconds() - before);
-    }
-    Ok(least)
-}
-
-fn least_of_trees(scratch: &Path, mut work: impl FnMut(&Dir) -> Result<()>) -> Result<f64> {
+/// Measures `work` in an empty directory for each thread.
+fn in_trees(
+    scratch: &Path,
+    measure: impl Fn(Work) -> Result<f64>,
+    work: impl Fn(&Dir) -> Result<()> + Sync,
+) -> Result<f64> {
     let scratch = Dir::open(scratch)?;
-    let mut least = f64::INFINITY;
-    for _ in 0..ROUNDS {
-        tree::remove(&scratch, b"floor")?;
-        scratch.mkdir(b"floor", 0o700)?;
-        let root = scratch.open_dir(b"floor")?;
-        let before = cpu_seconds();
-        work(&root)?;
-        least = least.min(cpu_seconds() - before);
-    }
-    tree::remove(&scratch, b"floor")?;
-    Ok(least)
+    let name = b"floor";
+    tree::remove(&scratch, name)?;
+    scratch.mkdir(name, 0o700)?;
+    let trees = scratch.open_dir(name)?;
+    let seconds = measure(&|nr| {
+        let nr = nr.to_string();
+        trees.mkdir(nr.as_bytes(), 0o700)?;
+        work(&trees.open_dir(nr.as_bytes())?)
+    })?;
+    tree::remove(&scratch, name)?;
+    Ok(seconds)
 }
 
 fn read(from: &mut dyn Read) -> Result<()> {
@@ -176,7 +239,7 @@ fn mounts(scratch: &Path, lowers: &[PathBuf]) -> Result<Parts> {
     mount::own_mount_namespace()?;
     let paths = ["upper", "work", "merged"].map(|name| scratch.join(name));
     let (mut mounting, mut unmounting) = (f64::INFINITY, f64::INFINITY);
-    for _ in 0..10 * ROUNDS {
+    for _ in 0..MOUNTS {
         for path in &paths {
             fs::create_dir_all(path)?;
         }
