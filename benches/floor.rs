@@ -58,7 +58,6 @@ fn json(parts: &Parts) -> String {
 }
 
 /// A measure of the floor, for one load.
-#[derive(Default)]
 struct Layers {
     alone: Parts,
     together: Parts,
@@ -69,23 +68,10 @@ type Work<'a> = &'a (dyn Fn(usize) -> Result<()> + Sync);
 
 fn layers(scratch: &Path, paths: &[PathBuf]) -> Result<Layers> {
     let processors = thread::available_parallelism()?.get().min(2);
-    let mut sums = Layers::default();
-    for path in paths {
-        let layer = Layer::read(path)?;
-        add(&mut sums.alone, layer.parts(scratch, |work| Ok(alone(work)? / processors as f64))?);
-        add(
-            &mut sums.together,
-            layer.parts(scratch, |work| Ok(together(processors, work)? / processors as f64))?,
-        );
-    }
-    Ok(sums)
-}
-
-fn add(sums: &mut Parts, parts: Parts) {
-    sums.resize(parts.len(), ("", 0.0));
-    for ((name, sum), (part, seconds)) in sums.iter_mut().zip(parts) {
-        (*name, *sum) = (part, *sum + seconds);
-    }
+    let image = Image(paths.iter().map(|path| Layer::read(path)).collect::<Result<_>>()?);
+    let alone = image.parts(scratch, |work| Ok(alone(work)? / processors as f64))?;
+    let together = image.parts(scratch, |work| Ok(together(processors, work)? / processors as f64))?;
+    Ok(Layers { alone, together })
 }
 
 /// Returns the processor seconds that this thread takes for it.
@@ -125,17 +111,25 @@ impl<'a> Layer<'a> {
         let members = members(&tar)?;
         Ok(Self { path, compressed, tar, members })
     }
+}
 
+struct Image<'a>(Vec<Layer<'a>>);
+
+impl Image<'_> {
     fn parts(&self, scratch: &Path, measure: impl Fn(Work) -> Result<f64>) -> Result<Parts> {
-        let read = measure(&|_| read(&mut File::open(self.path)?))?;
+        let each = |work: &dyn Fn(&Layer) -> Result<()>| self.0.iter().try_for_each(work);
+        let compressed = |work: &dyn Fn(&Layer) -> Result<()>| {
+            self.0.iter().filter(|layer| layer.compressed).try_for_each(work)
+        };
+        let read = measure(&|_| each(&|layer| read(&mut File::open(layer.path)?)))?;
         let (mut inflate, mut stored) = (0.0, 0.0);
-        if self.compressed {
-            inflate = measure(&|_| read_decoded(self.path))? - read;
-            stored = measure(&|_| hash(&fs::read(self.path)?))? - read;
+        if self.0.iter().any(|layer| layer.compressed) {
+            inflate = measure(&|_| compressed(&|layer| read_decoded(layer.path)))? - read;
+            stored = measure(&|_| compressed(&|layer| hash(&fs::read(layer.path)?)))? - read;
         }
-        let hashed = measure(&|_| hash(&self.tar))?;
-        let create = in_trees(scratch, &measure, |root| make(root, &self.members, None))?;
-        let filled = in_trees(scratch, &measure, |root| make(root, &self.members, Some(&self.tar)))?;
+        let hashed = measure(&|_| each(&|layer| hash(&layer.tar)))?;
+        let create = in_trees(scratch, &measure, |tree| self.make(tree, false))?;
+        let filled = in_trees(scratch, &measure, |tree| self.make(tree, true))?;
         Ok(vec![
             ("read", read),
             ("inflate", inflate),
@@ -144,6 +138,17 @@ impl<'a> Layer<'a> {
             ("create", create),
             ("copy", filled - create),
         ])
+    }
+
+    /// Makes the inodes of each layer in a directory of its own, with their contents or without.
+    fn make(&self, tree: &Dir, filled: bool) -> Result<()> {
+        for (nr, layer) in self.0.iter().enumerate() {
+            let name = nr.to_string();
+            tree.mkdir(name.as_bytes(), 0o700)?;
+            let root = tree.open_dir(name.as_bytes())?;
+            make(&root, &layer.members, filled.then_some(layer.tar.as_slice()))?;
+        }
+        Ok(())
     }
 }
 
