@@ -111,6 +111,15 @@ pub fn set_file_limit(current: Option<u64>) {
     let _ = setrlimit(Resource::Nofile, rustix::process::Rlimit { current, ..limit });
 }
 
+/// Lets this thread, and those that it starts, give way to all others (nice(2), which on Linux is a thread's own). Once is
+/// enough.
+pub fn give_way() {
+    /// A third of the weight (sched(7)): what is beside gets on, and its memory is not kept for nothing.
+    const BY: i32 = 5;
+    // Where that is refused, it only takes longer.
+    let _ = rustix::process::nice(BY);
+}
+
 /// O_NONBLOCK, for the standard library's way to open files.
 pub const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
 
@@ -232,7 +241,25 @@ impl fmt::Display for Said<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
+
+    #[test]
+    fn a_thread_gives_way_with_those_that_it_starts_and_no_others() {
+        fn nice() -> i32 {
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+            let after_name = stat.rsplit_once(") ").unwrap().1; // proc_pid_stat(5): the fields from the third
+            after_name.split(' ').nth(19 - 3).unwrap().parse().unwrap()
+        }
+        let before = nice();
+        let beside = thread::spawn(|| {
+            give_way();
+            (nice(), thread::spawn(nice).join().unwrap())
+        });
+        assert_eq!(beside.join().unwrap(), (before + 5, before + 5));
+        assert_eq!(nice(), before);
+    }
 
     #[test]
     fn a_failed_call_reads_as_strace_prints_it() {

@@ -1,7 +1,7 @@
 //! Loading: an image of an archive becomes layers and a record in the store.
 //!
 //! Layers that are missing are unpacked two at a time, the largest first and then the small ones from the base up, each on
-//! its own; what a layer takes from those below (see [`layer::Unpacked::settle`]) is added in the order of the stack. Only
+//! its own; where the largest will keep all waiting in the end, the others give way to it. What a layer takes from those below (see [`layer::Unpacked::settle`]) is added in the order of the stack. Only
 //! when all are whole are they moved into place, the base first: a load that fails leaves the store as it was.
 //!
 //! Layers that came through a pipe were unpacked before the image was known; see `arrive.rs`.
@@ -21,6 +21,7 @@ use crate::archive::{self, Archive, Blob};
 use crate::digest::Digest;
 use crate::layer::{self, Below, Buffers, Options};
 use crate::progress::Progress;
+use crate::sys;
 use crate::sys::CallFailed;
 use crate::sys::dir::Dir;
 use crate::sys::filesystem::size;
@@ -131,6 +132,7 @@ impl Change<'_> {
         let weight = |&i: &usize| Some(staged[i].blob.size).filter(|&size| size > layer::SMALL);
         let mut order: Vec<usize> = (0..staged.len()).filter(|&i| arrived[i].is_none()).collect();
         order.sort_by_key(|i| std::cmp::Reverse(weight(i)));
+        let outweighs = outweighs_others(order.iter().map(|&i| staged[i].blob.size));
         let next = AtomicUsize::new(0);
         let (send, receive) = mpsc::channel();
         thread::scope(|scope| {
@@ -139,7 +141,11 @@ impl Change<'_> {
                 let worker = thread::Builder::new().name("layer".to_owned());
                 let started = worker.spawn_scoped(scope, move || {
                     let mut buffers = Buffers::default();
+                    let mut gives_way = outweighs;
                     while let Some(&i) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        if i != order[0] && std::mem::take(&mut gives_way) {
+                            sys::give_way();
+                        }
                         let _about = trace::about(|| staged[i].called(chain.len()));
                         let blob = staged[i].open(archive, chain.len(), taken);
                         let unpacked = blob.and_then(|blob| {
@@ -279,6 +285,12 @@ impl Change<'_> {
     }
 }
 
+/// Whether the first of `sizes` is more than all others together. Such a layer ends last, and one thread inflates it: what
+/// others do beside it must not keep that thread waiting.
+fn outweighs_others(mut sizes: impl Iterator<Item = u64>) -> bool {
+    sizes.next() > Some(sizes.sum())
+}
+
 /// Whether somewhere below `error` a write found no space.
 pub(super) fn is_storage_full(error: &layer::Error) -> bool {
     let full = |kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
@@ -319,6 +331,13 @@ pub(super) fn chain_ids(image: &archive::Image) -> Vec<Digest> {
 mod tests {
     use super::*;
     use crate::sys::Errno;
+
+    #[test]
+    fn one_layer_outweighs_the_others_or_none_does() {
+        for (sizes, outweighs) in [(&[3, 1, 1][..], true), (&[2, 1, 1], false), (&[1], true), (&[], false)] {
+            assert_eq!(outweighs_others(sizes.iter().copied()), outweighs, "{sizes:?}");
+        }
+    }
 
     #[test]
     fn a_full_disk_is_known_wherever_it_was_met() {
