@@ -9,9 +9,16 @@ use super::recipe::Packer;
 /// How large a block is. Larger ones leave the processor's cache, smaller ones wake threads more often.
 pub(super) const BLOCK: usize = 512 << 10;
 
-/// How many blocks there are. Each is made of new pages once, which costs the kernel as much as a dozen small files: a pool
-/// without bound a fifth to two fifths more time. Too few would wait for one another (`writer.rs`).
-pub(super) const BLOCKS: usize = 8;
+/// How many blocks there are for a layer that is unpacked alone. Each is made of new pages once, which costs the kernel as
+/// much as a dozen small files: a pool without bound a fifth to two fifths more time.
+pub(super) const BLOCKS: usize = 16;
+
+/// How many for each where others are unpacked beside it, which have something to do while one waits. Too few would wait for
+/// one another (`writer.rs`).
+pub(super) const FEWER: usize = 8;
+
+/// How many buffers are free again when a reader that found none is woken: one by one, they would wake it for each block.
+pub(super) const ENOUGH: usize = 3;
 
 /// Memory for layers that are unpacked one after the other.
 #[derive(Default)]
@@ -20,12 +27,22 @@ pub struct Buffers {
     pub(super) packer: Packer,
 }
 
-/// `BLOCKS` buffers at most, made when they are needed.
-#[derive(Debug, Clone, Default)]
+impl Buffers {
+    /// Memory for layers that others are unpacked beside.
+    #[must_use]
+    pub fn beside_others() -> Self {
+        Self { pool: Pool::of(FEWER), packer: Packer::default() }
+    }
+}
+
+/// Buffers, made when they are needed.
+#[derive(Debug, Clone)]
 pub(super) struct Pool(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    /// How many there are at most.
+    blocks: usize,
     state: Mutex<PoolState>,
     came_home: Condvar,
 }
@@ -36,25 +53,37 @@ struct PoolState {
     made: usize,
 }
 
+impl Default for Pool {
+    fn default() -> Self {
+        Self::of(BLOCKS)
+    }
+}
+
 impl Pool {
+    fn of(blocks: usize) -> Self {
+        Self(Arc::new(Shared { blocks, state: Mutex::default(), came_home: Condvar::new() }))
+    }
+
     /// Takes the buffer that was used last, which the processor's cache may still have; waits where there is none.
     fn take(&self) -> Vec<u8> {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if let Some(bytes) = state.free.pop() {
-                return bytes;
-            }
-            if state.made < BLOCKS {
-                state.made += 1;
-                return vec![0; BLOCK];
-            }
-            state = self.0.came_home.wait(state).unwrap_or_else(PoisonError::into_inner);
+        if state.free.is_empty() && state.made < self.0.blocks {
+            state.made += 1;
+            return vec![0; BLOCK];
         }
+        if state.free.is_empty() {
+            let few = |state: &mut PoolState| state.free.len() < ENOUGH;
+            state = self.0.came_home.wait_while(state, few).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.free.pop().expect("there were enough")
     }
 
     fn put(&self, bytes: Vec<u8>) {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner).free.push(bytes);
-        self.0.came_home.notify_one();
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.free.push(bytes);
+        if state.free.len() >= ENOUGH {
+            self.0.came_home.notify_one();
+        }
     }
 
     /// Fills a block, the last one perhaps not to its end; an empty one is the end.
@@ -120,5 +149,29 @@ impl Deref for Piece {
 
     fn deref(&self) -> &[u8] {
         &self.block[self.start..self.start + self.len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn one_free_buffer_is_taken_at_once_and_none_is_waited_for_until_enough_are() {
+        let pool = Pool::default();
+        let mut out: Vec<_> = (0..BLOCKS).map(|_| pool.take()).collect();
+        pool.put(out.pop().unwrap());
+        out.push(pool.take());
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| pool.take());
+            while !waiting.is_finished() && !out.is_empty() {
+                pool.put(out.pop().unwrap());
+            }
+            assert_eq!(waiting.join().unwrap().len(), BLOCK);
+        });
+        assert!(pool.0.state.lock().unwrap().free.len() + 1 >= ENOUGH);
+        assert_eq!(pool.0.state.lock().unwrap().made, BLOCKS);
     }
 }

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! A block is read once and never copied: the diff id thread, the tar reader and the writers share it, and the bytes
-//! that were hashed are the bytes that are written. There are `BLOCKS` buffers, so a slow disk stops the reader.
+//! that were hashed are the bytes that are written. There are so many buffers and no more, so a slow disk stops the reader.
 //!
 //! Bytes whose digest is known (`Blob::hashed`) are not hashed again: there is no diff id thread then. What the bytes ought
 //! to be is asked when all have gone by, for of a layer that comes through a pipe (`store/arrive.rs`) nobody knows before.

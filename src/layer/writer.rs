@@ -13,7 +13,7 @@ use crate::sys::CallFailed;
 use crate::sys::dir::Dir;
 
 use super::apply::SMALL;
-use super::blocks::{BLOCK, BLOCKS, Piece};
+use super::blocks::{BLOCK, ENOUGH, FEWER, Piece};
 use super::error::{Error, For};
 use super::meta::{Meta, Stamp};
 use super::pipeline;
@@ -30,8 +30,8 @@ const BATCH_FILES: usize = 64;
 /// How many blocks a batch holds on to before it is sent; many small files among large ones must not starve the reader.
 const BATCH_BLOCKS: usize = 2;
 
-// A batch, the file that is to be added to it, and the block that the reader fills for that file: else one waits for ever.
-const _: () = assert!(BLOCKS > BATCH_BLOCKS + SMALL as usize / BLOCK + 1);
+// A batch, the file that is to be added to it, and what the reader waits for that fills it on: else one waits for ever.
+const _: () = assert!(FEWER > BATCH_BLOCKS + SMALL as usize / BLOCK + ENOUGH);
 
 /// A small file, ready to be written.
 #[derive(Debug)]

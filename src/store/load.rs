@@ -1,8 +1,9 @@
 //! Loading: an image of an archive becomes layers and a record in the store.
 //!
 //! Layers that are missing are unpacked two at a time, the largest first and then the small ones from the base up, each on
-//! its own; where the largest will keep all waiting in the end, the others give way to it. What a layer takes from those below (see [`layer::Unpacked::settle`]) is added in the order of the stack. Only
-//! when all are whole are they moved into place, the base first: a load that fails leaves the store as it was.
+//! its own; where the largest will keep all waiting in the end, the others give way to it. What a layer takes from those
+//! below (see [`layer::Unpacked::settle`]) is added in the order of the stack. Only when all are whole are they moved into
+//! place, the base first: a load that fails leaves the store as it was.
 //!
 //! Layers that came through a pipe were unpacked before the image was known; see `arrive.rs`.
 
@@ -128,22 +129,17 @@ impl Change<'_> {
         let taken = self.count_arrived(archive, staged, chain.len())?;
         let arrived: Vec<_> = staged.iter_mut().map(Staged::take_unpacked).collect();
         let staged = &*staged;
-        // Of the small ones the lowest first: they are settled beside the unpacking, and not all at the end.
-        let weight = |&i: &usize| Some(staged[i].blob.size).filter(|&size| size > layer::SMALL);
-        let mut order: Vec<usize> = (0..staged.len()).filter(|&i| arrived[i].is_none()).collect();
-        order.sort_by_key(|i| std::cmp::Reverse(weight(i)));
-        let outweighs = outweighs_others(order.iter().map(|&i| staged[i].blob.size));
-        let next = AtomicUsize::new(0);
+        let queue = Queue::of(staged, &arrived);
         let (send, receive) = mpsc::channel();
         thread::scope(|scope| {
-            for _ in 0..AT_ONCE.min(order.len()) {
-                let (send, next, order, taken) = (send.clone(), &next, &order, &taken);
+            for _ in 0..AT_ONCE.min(queue.order.len()) {
+                let (send, queue, taken) = (send.clone(), &queue, &taken);
                 let worker = thread::Builder::new().name("layer".to_owned());
                 let started = worker.spawn_scoped(scope, move || {
-                    let mut buffers = Buffers::default();
-                    let mut gives_way = outweighs;
-                    while let Some(&i) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        if i != order[0] && std::mem::take(&mut gives_way) {
+                    let mut buffers = queue.buffers();
+                    let mut has_given_way = false;
+                    while let Some(i) = queue.take() {
+                        if queue.gives_way(i) && !std::mem::replace(&mut has_given_way, true) {
                             sys::give_way();
                         }
                         let _about = trace::about(|| staged[i].called(chain.len()));
@@ -152,7 +148,7 @@ impl Change<'_> {
                             self.unpack(blob, &staged[i], chain.len(), options, &mut buffers)
                         });
                         if unpacked.is_err() {
-                            next.store(order.len(), Ordering::Relaxed);
+                            queue.stop();
                         }
                         if send.send((i, unpacked)).is_err() {
                             return;
@@ -160,7 +156,7 @@ impl Change<'_> {
                     }
                 });
                 if let Err(e) = started {
-                    next.store(order.len(), Ordering::Relaxed);
+                    queue.stop();
                     return Err(Error::Thread(e));
                 }
             }
@@ -285,8 +281,44 @@ impl Change<'_> {
     }
 }
 
-/// Whether the first of `sizes` is more than all others together. Such a layer ends last, and one thread inflates it: what
-/// others do beside it must not keep that thread waiting.
+/// The layers that are to be unpacked, for those who do it to take.
+struct Queue {
+    /// The largest first.
+    order: Vec<usize>,
+    next: AtomicUsize,
+    /// Whether the first is larger than all others together. Then it ends last, and one thread inflates it: what others do
+    /// beside it must not keep that thread waiting.
+    outweighs: bool,
+}
+
+impl Queue {
+    fn of(staged: &[Staged<'_>], arrived: &[Option<Made>]) -> Self {
+        // Of the small ones the lowest first: they are settled beside the unpacking, and not all at the end.
+        let weight = |&i: &usize| Some(staged[i].blob.size).filter(|&size| size > layer::SMALL);
+        let mut order: Vec<usize> = (0..staged.len()).filter(|&i| arrived[i].is_none()).collect();
+        order.sort_by_key(|i| std::cmp::Reverse(weight(i)));
+        let outweighs = outweighs_others(order.iter().map(|&i| staged[i].blob.size));
+        Self { order, next: AtomicUsize::new(0), outweighs }
+    }
+
+    fn take(&self) -> Option<usize> {
+        self.order.get(self.next.fetch_add(1, Ordering::Relaxed)).copied()
+    }
+
+    /// Leaves nothing to take.
+    fn stop(&self) {
+        self.next.store(self.order.len(), Ordering::Relaxed);
+    }
+
+    fn gives_way(&self, layer: usize) -> bool {
+        self.outweighs && self.order.first() != Some(&layer)
+    }
+
+    fn buffers(&self) -> Buffers {
+        if self.order.len() == 1 { Buffers::default() } else { Buffers::beside_others() }
+    }
+}
+
 fn outweighs_others(mut sizes: impl Iterator<Item = u64>) -> bool {
     sizes.next() > Some(sizes.sum())
 }
