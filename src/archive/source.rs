@@ -16,6 +16,7 @@ use super::index::Index;
 use super::spool::{self, Taker};
 use crate::limits::Limits;
 use crate::progress::{Counting, Progress, What};
+use crate::sys;
 use crate::sys::dir::Dir;
 
 /// From where an archive comes.
@@ -59,6 +60,7 @@ fn opened(
 ) -> Result<Files, Error> {
     let stat = file.metadata().map_err(Error::reading)?;
     if !stat.is_file() {
+        sys::widen(&file);
         let counter = progress.begin(What::Archive, None);
         let counted = Counting { inner: file, counter: Arc::clone(&counter) };
         let decoder = Decoder::new(Box::new(counted), Expected::default()).map_err(Error::reading)?;

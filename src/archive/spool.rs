@@ -26,7 +26,7 @@ use crate::limits::Limits;
 use crate::sys::dir::Dir;
 use crate::tarfile::{self, Kind, Member};
 
-/// How much is read at a time, where it is not read by whoever takes a member. A pipe gives 64 KiB.
+/// How much is read at a time, where it is not read by whoever takes a member.
 const BUFFER: usize = 128 << 10;
 
 /// What has no more bytes is kept: that costs little, and no document is lent.
