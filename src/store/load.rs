@@ -320,7 +320,7 @@ impl Queue {
 }
 
 fn outweighs_others(mut sizes: impl Iterator<Item = u64>) -> bool {
-    sizes.next() > Some(sizes.sum())
+    sizes.next() > Some(sizes.fold(0, u64::saturating_add))
 }
 
 /// Whether somewhere below `error` a write found no space.
@@ -366,7 +366,13 @@ mod tests {
 
     #[test]
     fn one_layer_outweighs_the_others_or_none_does() {
-        for (sizes, outweighs) in [(&[3, 1, 1][..], true), (&[2, 1, 1], false), (&[1], true), (&[], false)] {
+        for (sizes, outweighs) in [
+            (&[3, 1, 1][..], true),
+            (&[2, 1, 1], false),
+            (&[1], true),
+            (&[], false),
+            (&[1, u64::MAX, 1], false),
+        ] {
             assert_eq!(outweighs_others(sizes.iter().copied()), outweighs, "{sizes:?}");
         }
     }
