@@ -293,6 +293,7 @@ fn what_is_made_of_the_store_is_told_of_as_what_comes_into_it() {
 #[test]
 fn ctrl_c_in_the_middle_of_a_save_and_of_an_export_leaves_no_file() {
     let scene = scene();
+    scene.save("large.tar", &over_small(&longer()));
     scene.run("load large.tar").succeeds();
     for words in
         ["save large:1 -o out/file", "export large:1 -o out/file", "export -f dir large:1 -o out/file"]
