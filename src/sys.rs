@@ -114,7 +114,7 @@ pub fn set_file_limit(current: Option<u64>) {
 /// Lets this thread, and those that it starts, give way to all others (nice(2), which on Linux is a thread's own). Once is
 /// enough.
 pub fn give_way() {
-    /// A third of the weight (sched(7)): what is beside gets on, and its memory is not kept for nothing.
+    /// A third of the weight (sched(7)): what gives way still gets on, and does not hold its memory for nothing.
     const BY: i32 = 5;
     // Where that is refused, it only takes longer.
     let _ = rustix::process::nice(BY);
