@@ -129,6 +129,11 @@ impl Progress {
         self.cancel.is_asked()
     }
 
+    /// An error where the work is to be ended.
+    pub fn go_on(&self) -> io::Result<()> {
+        self.cancel.go_on()
+    }
+
     /// Whether the work knows that it is to end; else it waits for something.
     #[must_use]
     pub fn has_heard(&self) -> bool {
@@ -147,6 +152,10 @@ impl Cancel {
             self.heard.store(true, Ordering::Relaxed);
         }
         asked
+    }
+
+    fn go_on(&self) -> io::Result<()> {
+        if self.is_asked() { Err(io::Error::other("interrupted")) } else { Ok(()) }
     }
 }
 
@@ -174,7 +183,7 @@ impl Counter {
     /// Adds what is done; an error where the work is to be ended.
     pub fn add(&self, more: u64) -> io::Result<()> {
         self.done.fetch_add(more, Ordering::Relaxed);
-        if self.is_cancelled() { Err(io::Error::other("interrupted")) } else { Ok(()) }
+        self.cancel.go_on()
     }
 
     /// Says how much is done.

@@ -157,7 +157,7 @@ impl Export {
         let make = mkfs::Make { kind, size: self.size, id: id(&subject), counter: Arc::clone(&counter) };
         subject.open(&store, true, |opened| make.run(opened, new.file()))?;
         counter.end();
-        Output::File(new).keep(self.sync.is_wanted())
+        Output::File(new).keep(self.sync.is_wanted(), progress)
     }
 
     fn archive(
@@ -181,7 +181,7 @@ impl Export {
             counter.end();
             tell_init(opened.root())
         })?;
-        output.keep(self.sync.is_wanted())
+        output.keep(self.sync.is_wanted(), progress)
     }
 
     /// Tells of the tree; how large it is, only where somebody sees that, for it must be looked for.
@@ -205,7 +205,7 @@ impl Export {
             Ok(unheld)
         })?;
         place::tell_unheld(&unheld);
-        target.keep(self.sync.is_wanted())
+        target.keep(self.sync.is_wanted(), progress)
     }
 
     fn file(&self) -> Result<&Path, Cause> {

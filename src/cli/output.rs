@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::fault::Cause;
 use super::place::LookFault;
+use crate::progress::Progress;
 use crate::store;
 use crate::sys::new_file::NewFile;
 use crate::sys::{CallFailed, Errno};
@@ -48,12 +49,14 @@ impl Output {
         BufWriter::with_capacity(256 << 10, sink)
     }
 
-    /// Lets the file be there.
-    pub(super) fn keep(self, sync: bool) -> Result<(), Cause> {
-        match self {
-            Self::Stdout => Ok(()),
-            Self::File(new) => Ok(new.keep(sync).map_err(store::Error::from)?),
+    /// Lets the file be there, unless `progress` is to end: it may have been asked to while a slow disk was waited for.
+    pub(super) fn keep(self, sync: bool, progress: &Progress) -> Result<(), Cause> {
+        let Self::File(new) = self else { return Ok(()) };
+        if sync {
+            new.sync().map_err(store::Error::from)?;
         }
+        progress.go_on().map_err(Cause::Output)?;
+        Ok(new.keep(sync).map_err(store::Error::from)?)
     }
 }
 

@@ -112,10 +112,16 @@ impl Act for Save {
         let change = change.map_err(|e| failed(e.into()))?;
         let held = store.hold(&mut waiting()).map_err(|e| failed(e.into()))?;
         let since = Instant::now();
-        let write = |progress: &Progress| Ok(self.write(&store, &images, change.as_ref(), &output, progress));
+        let write = |progress: &Progress| {
+            let written = self.write(&store, &images, change.as_ref(), &output, progress);
+            // Nobody need wait for the disk that the file is on.
+            drop((held, change));
+            if let Ok(Ok(())) = written {
+                output.keep(self.sync.is_wanted(), progress)?;
+            }
+            Ok(written)
+        };
         self.talk.during(write).map_err(failed)??.map_err(|e| failed(Cause::Output(e)))?;
-        drop((held, change));
-        output.keep(self.sync.is_wanted()).map_err(failed)?;
         if self.talk.is_shown() {
             let layers = layers(&store, &images);
             let (count, size) = (layers.len(), layers.iter().map(|(_, size, _)| size).sum());

@@ -59,11 +59,13 @@ impl NewFile {
         &self.file
     }
 
-    /// Gives the file its name, in the stead of one that is there; if so, the disk has both before this returns.
+    /// Waits until the disk has what is in the file.
+    pub fn sync(&self) -> Result<(), CallFailed> {
+        fsync(&self.file).map_err(|e| CallFailed::on("fsync", &self.file, e))
+    }
+
+    /// Gives the file its name, in the stead of one that is there; if so, the disk has the name before this returns.
     pub fn keep(mut self, sync: bool) -> Result<(), CallFailed> {
-        if sync {
-            fsync(&self.file).map_err(|e| CallFailed::on("fsync", &self.file, e))?;
-        }
         match self.meanwhile.take() {
             Some(meanwhile) => self.replace(&meanwhile)?,
             None => match self.link(&self.name) {
@@ -139,6 +141,7 @@ mod tests {
         for text in ["1", "2"] {
             let new = NewFile::begin(&path, 0o600).unwrap();
             new.file().write_all(text.as_bytes()).unwrap();
+            new.sync().unwrap();
             new.keep(true).unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }

@@ -1,11 +1,13 @@
-//! What is left of an export that did not end: nothing where it was asked to, and else a directory that says so.
+//! What is left of an export or a save that did not end: nothing where it was asked to, and else a directory that says so.
 
 use std::fs;
+use std::mem;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use nix::libc::{SYS_fsync, SYS_syncfs};
 use nix::sys::signal::Signal;
 
 use crate::support::tracer::{self, Happens};
@@ -61,5 +63,26 @@ fn interrupted_export_leaves_nothing() {
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
         assert_eq!(output.status.signal(), Some(signal as i32));
         assert_eq!(names(&scene), [""; 0]);
+    }
+}
+
+#[test]
+fn what_is_interrupted_while_the_disk_takes_its_time_leaves_nothing() {
+    let scene = Scene::with("image.tar", &image("web:1").layer(&layer().file("f", "x")));
+    scene.mkdir("to");
+    for (words, call) in [
+        ("save web:1 -o to/file", SYS_fsync),
+        ("export web:1 -o to/file", SYS_fsync),
+        ("export web:1 -f dir -o to/new", SYS_syncfs),
+    ] {
+        let mut command = scene.command(&words.split(' ').collect::<Vec<_>>());
+        command.env_remove("OVLCTL_NO_SYNC");
+        let mut is_slow = Happens::SignalledAndSlow(Signal::SIGINT, 12);
+        let output = tracer::run(&command, Stdio::null(), &scene.path(""), &mut |at| {
+            if at.number == call { mem::replace(&mut is_slow, Happens::Nothing) } else { Happens::Nothing }
+        });
+        assert_eq!(is_slow, Happens::Nothing, "{words}: it never waited for the disk");
+        assert_eq!(output.status.signal(), Some(Signal::SIGINT as i32), "{words}");
+        assert_eq!(names(&scene), [""; 0], "{words}");
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::super::fault::Cause;
 use super::super::place::{self, LookFault};
 use super::failed;
-use crate::progress::Counter;
+use crate::progress::{Counter, Progress};
 use crate::sys::CallFailed;
 use crate::sys::copy::{Copy, Unheld};
 use crate::sys::dir::Dir;
@@ -66,11 +66,12 @@ impl Target {
         Ok(copy.unheld)
     }
 
-    /// Lets it stay, in its place.
-    pub(super) fn keep(mut self, sync: bool) -> Result<(), Cause> {
+    /// Lets it stay, in its place, unless `progress` is to end.
+    pub(super) fn keep(mut self, sync: bool, progress: &Progress) -> Result<(), Cause> {
         if sync {
             filesystem::sync(&*self.folder).map_err(place::failed)?;
         }
+        progress.go_on().map_err(Cause::Output)?;
         let kept = match &self.place {
             Place::Name(name) => self.folder.rename_to_free(&self.meanwhile, &self.folder, name),
             Place::Folder => self.move_up(),

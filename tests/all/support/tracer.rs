@@ -44,6 +44,8 @@ pub(crate) enum Happens {
     Fails(Errno),
     /// The process gets a signal before it is made.
     Signalled(Signal),
+    /// The same, and it is slow: other threads enter or leave so many calls before it is made.
+    SignalledAndSlow(Signal, usize),
     /// It is made; if it asks for the time of day, it is told so many seconds since 1970.
     Tells(i64),
 }
@@ -123,7 +125,13 @@ fn follow(leader: Pid, at: &mut dyn FnMut(&Call) -> Happens) -> ExitStatus {
                 }
                 continue;
             }
-            WaitStatus::PtraceSyscall(thread) => seen.stop(thread, at).unwrap_or_default(),
+            WaitStatus::PtraceSyscall(thread) => {
+                let signal = seen.stop(thread, at).unwrap_or_default();
+                if seen.holds(thread) {
+                    continue;
+                }
+                signal
+            }
             WaitStatus::PtraceEvent(thread, _, EXEC) => {
                 seen.counting = true;
                 let _ = without_vdso(thread);
@@ -171,9 +179,25 @@ struct Seen {
     failing: HashMap<Pid, Errno>,
     /// Where which time is to be written when a call returns, by thread.
     telling: HashMap<Pid, (u64, i64)>,
+    /// Who waits for so many calls of others.
+    held: Option<(Pid, usize)>,
 }
 
 impl Seen {
+    /// Whether a thread that was just stopped is to stay so; one that others held lets go on.
+    fn holds(&mut self, stopped: Pid) -> bool {
+        let Some((held, calls)) = &mut self.held else { return false };
+        if *held == stopped {
+            return true;
+        }
+        *calls = calls.saturating_sub(1);
+        if *calls == 0 {
+            let _ = ptrace::syscall(*held, None);
+            self.held = None;
+        }
+        false
+    }
+
     fn stop(&mut self, thread: Pid, at: &mut dyn FnMut(&Call) -> Happens) -> nix::Result<Option<Signal>> {
         let mut registers = ptrace::getregs(thread)?;
         if ptrace::syscall_info(thread)?.op != ENTRY {
@@ -212,6 +236,10 @@ impl Seen {
             // The number of any of its threads means the process (kill(2)).
             Happens::Kill => kill(thread, Signal::SIGKILL).map(|()| None),
             Happens::Signalled(signal) => kill(thread, signal).map(|()| None),
+            Happens::SignalledAndSlow(signal, calls) => {
+                self.held = Some((thread, calls));
+                kill(thread, signal).map(|()| None)
+            }
             Happens::Fails(errno) => {
                 registers.orig_rax = u64::MAX; // no call has this number
                 ptrace::setregs(thread, registers)?;
