@@ -23,7 +23,7 @@ mod rebuild;
 use std::fs::File;
 use std::io::{self, Write};
 
-use flate2::Crc;
+use crc32fast::Hasher;
 
 use super::error::Error;
 use crate::sys::CallFailed;
@@ -86,7 +86,7 @@ pub(super) struct Writer<'a> {
     /// Where in the chunk the length of the run stands that is going by.
     run: Option<usize>,
     /// The sum of the contents that are going by; none while other bytes do.
-    contents: Option<Crc>,
+    contents: Option<Hasher>,
     size: u64,
     gone: u64,
     fault: Option<io::Error>,
@@ -124,12 +124,12 @@ impl<'a> Writer<'a> {
     /// The bytes that follow are a file's contents.
     pub(super) fn contents(&mut self) {
         self.end_run();
-        self.contents = Some(Crc::new());
+        self.contents = Some(Hasher::new());
     }
 
     /// Those were the contents of the file at `path`: these runs, offset and size, of it.
     pub(super) fn file(&mut self, path: &[u8], runs: &[(u64, u64)]) {
-        let sum = self.contents.take().map_or(0, |sum| sum.sum());
+        let sum = self.contents.take().map_or(0, Hasher::finalize);
         self.path(FILE, path);
         self.packer.plain.extend(sum.to_le_bytes());
         self.packer.plain.extend(u32::try_from(runs.len()).expect("tarfile's limit is lower").to_le_bytes());

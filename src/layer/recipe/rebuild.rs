@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 
-use flate2::Crc;
+use crc32fast::Hasher;
 
 use super::{END, FILE, GONE, MAGIC, RUN};
 use crate::sys::CallFailed;
@@ -325,7 +325,7 @@ fn contents(
     buffer: &mut [u8],
     out: &mut impl Write,
 ) -> Result<u32, Fault> {
-    let mut sum = Crc::new();
+    let mut sum = Hasher::new();
     for (offset, size) in runs {
         if let Ok(file) = &mut file {
             file.seek(SeekFrom::Start(*offset)).map_err(|e| unreadable(path, "lseek", &e))?;
@@ -348,7 +348,7 @@ fn contents(
             left -= read as u64;
         }
     }
-    file.map(|_| sum.sum()).map_err(|source| Fault::Unreadable { path: path.to_owned(), source })
+    file.map(|_| sum.finalize()).map_err(|source| Fault::Unreadable { path: path.to_owned(), source })
 }
 
 fn unreadable(path: &[u8], call: &'static str, e: &io::Error) -> Fault {
