@@ -11,6 +11,13 @@ use super::bound::Bound;
 use super::decode::{Damaged, Decoder, Expected};
 use crate::digest::Digest;
 use crate::progress::Counter;
+use crate::sys;
+
+/// How far ahead of what is read the kernel is asked to be: whoever reads does much else between two reads.
+const AHEAD: u64 = 8 << 20;
+
+/// How much further it is asked each time, however small reads are.
+const STEP: u64 = 512 << 10;
 
 /// A run of bytes of an open file.
 #[derive(Debug, Clone)]
@@ -27,6 +34,8 @@ pub struct Extent {
 pub struct Blob {
     extent: Extent,
     read: u64,
+    /// Up to where in the file the kernel was asked to read ahead.
+    asked: u64,
     expected: Expected,
     diff_id: Option<Digest>,
     bound: Bound,
@@ -50,7 +59,15 @@ impl Extent {
 impl Blob {
     /// Takes the bytes of `extent`, to be checked against `expected`.
     pub(super) fn new(extent: Extent, expected: Expected) -> Self {
-        Self { extent, read: 0, expected, diff_id: None, bound: Bound::none(), counter: None }
+        Self {
+            asked: extent.start,
+            extent,
+            read: 0,
+            expected,
+            diff_id: None,
+            bound: Bound::none(),
+            counter: None,
+        }
     }
 
     /// Takes all of `file`, of which nothing is expected.
@@ -105,7 +122,13 @@ impl Read for Blob {
         if want == 0 {
             return Ok(0);
         }
-        let n = self.extent.file.read_at(&mut buf[..want], self.extent.start + self.read)?;
+        let Extent { file, start, len, .. } = &self.extent;
+        // Many want but the first bytes, to see what it is.
+        if self.read > 0 {
+            let soon = (self.read + AHEAD).next_multiple_of(STEP).min(*len);
+            sys::read_ahead(file, &mut self.asked, start + soon);
+        }
+        let n = file.read_at(&mut buf[..want], start + self.read)?;
         if n == 0 {
             let reason = "the archive was cut short while it was read";
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason));
