@@ -17,7 +17,9 @@ pub mod changes;
 mod compare;
 mod contents;
 pub mod cpio;
+mod crew;
 mod depth;
+mod diff_id;
 mod error;
 pub mod extract;
 mod holes;
@@ -42,8 +44,11 @@ mod writer;
 pub use below::Below;
 pub use blocks::Buffers;
 pub use compare::compare;
+pub use crew::{Crew, Seat, helped};
 pub use error::{Error, Refusal};
 pub use pipeline::SMALL;
+
+use std::sync::Arc;
 
 use crate::archive::blob::{self, Blob};
 use crate::archive::{Decoder, Lent};
@@ -131,7 +136,7 @@ pub struct Unheld {
 pub struct Unpacked {
     tree: Tree,
     links: LowerLinks,
-    stamp: Stamp,
+    stamp: Arc<Stamp>,
     entries: u64,
     bytes: u64,
     limits: Limits,
@@ -214,13 +219,13 @@ fn decoded(
     buffers: &mut Buffers,
 ) -> Result<pipeline::Seen<Unpacked>, Error> {
     fresh_root(diff).map_err(Error::Call)?;
-    let stamp = Stamp::new(diff, options.xattrs)?;
+    let stamp = Arc::new(Stamp::new(diff, options.xattrs)?);
+    let crew = buffers.crew.clone();
     let seen = pipeline::run(decoder, small, beside, buffers, |input| {
         let displaced = recipe::Displaced::new(beside);
-        let apply = |writers: &mut writer::Writers<'_>| {
+        writer::with(&crew, &stamp, |writers| {
             apply::layer(input, scout, diff, displaced, options, &stamp, writers)
-        };
-        if small { writer::without(&stamp, apply) } else { writer::with(&stamp, apply) }
+        })
     })?;
     Ok(seen.map(|applied| {
         let apply::Applied { tree, links, entries, bytes, held } = applied;

@@ -44,7 +44,7 @@ pub(super) fn layer(
     displaced: Displaced<'_>,
     options: &Options,
     stamp: &Stamp,
-    writers: &mut Writers<'_>,
+    writers: &mut Writers,
 ) -> Result<Applied, Error> {
     let handles = Handles::new(diff).map_err(Error::Call)?;
     let mut apply = Apply {
@@ -68,7 +68,7 @@ pub(super) fn layer(
     Ok(Applied { tree, links, entries, bytes, held })
 }
 
-struct Apply<'a, 'w> {
+struct Apply<'a> {
     tree: Tree,
     /// Where the last member went: the next one mostly goes there too.
     here: NodeId,
@@ -78,14 +78,14 @@ struct Apply<'a, 'w> {
     limits: &'a Limits,
     hollow: bool,
     stamp: &'a Stamp,
-    writers: &'a mut Writers<'w>,
+    writers: &'a mut Writers,
     entries: u64,
     bytes: u64,
     /// How much memory is held for what comes after the last member.
     held: u64,
 }
 
-impl Apply<'_, '_> {
+impl Apply<'_> {
     fn members(&mut self, input: &mut Input<'_>, mut scout: Scout) -> Result<(), Error> {
         let mut members = Reader::new(input, tarfile::Limits::DEFAULT);
         while let Some(member) = members.next()? {

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
+use super::crew::Crew;
 use super::recipe::Packer;
 
 /// How large a block is. Larger ones leave the processor's cache, smaller ones wake threads more often.
@@ -11,7 +12,7 @@ pub(super) const BLOCK: usize = 512 << 10;
 
 /// How many blocks there are for a layer that is unpacked alone. Each is made of new pages once, which costs the kernel as
 /// much as a dozen small files: a pool without bound a fifth to two fifths more time.
-pub(super) const BLOCKS: usize = 16;
+const BLOCKS: usize = 12;
 
 /// How many for each where others are unpacked beside it, which have something to do while one waits. Too few would wait for
 /// one another (`writer.rs`).
@@ -20,18 +21,25 @@ pub(super) const FEWER: usize = 8;
 /// How many buffers are free again when a reader that found none is woken: one by one, they would wake it for each block.
 pub(super) const ENOUGH: usize = 3;
 
-/// Memory for layers that are unpacked one after the other.
+/// Memory for layers that are unpacked one after the other, and those who help with that.
 #[derive(Default)]
 pub struct Buffers {
     pub(super) pool: Pool,
     pub(super) packer: Packer,
+    pub(super) crew: Crew,
 }
 
 impl Buffers {
-    /// Memory for layers that others are unpacked beside.
+    /// For layers that nobody else is unpacked beside.
     #[must_use]
-    pub fn beside_others() -> Self {
-        Self { pool: Pool::of(FEWER), packer: Packer::default() }
+    pub fn alone(crew: &Crew) -> Self {
+        Self { crew: crew.clone(), ..Self::default() }
+    }
+
+    /// For layers that others are unpacked beside.
+    #[must_use]
+    pub fn beside_others(crew: &Crew) -> Self {
+        Self { pool: Pool::of(FEWER), ..Self::alone(crew) }
     }
 }
 
@@ -76,6 +84,12 @@ impl Pool {
             state = self.0.came_home.wait_while(state, few).unwrap_or_else(PoisonError::into_inner);
         }
         state.free.pop().expect("there were enough")
+    }
+
+    /// Whether whoever takes a buffer now would wait for it.
+    pub(super) fn is_dry(&self) -> bool {
+        let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.free.is_empty() && state.made == self.0.blocks
     }
 
     fn put(&self, bytes: Vec<u8>) {

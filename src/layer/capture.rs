@@ -62,7 +62,8 @@ pub fn capture(
     buffers: &mut Buffers,
 ) -> Result<Captured, Error> {
     fresh_root(diff)?;
-    let stamp = Stamp::new(diff, XattrPolicy::Keep)?;
+    let stamp = Arc::new(Stamp::new(diff, XattrPolicy::Keep)?);
+    let crew = buffers.crew.clone();
     // Nobody else's: what a container holds its owner has put there.
     let limits = Limits::NONE;
     let options = Options { limits, ..Options::default() };
@@ -81,7 +82,7 @@ pub fn capture(
         })?;
         let unpacked = pipeline::run_new(outlet, offered, beside, buffers, |input| {
             let displaced = recipe::Displaced::new(beside);
-            writer::with(&stamp, |writers| {
+            writer::with(&crew, &stamp, |writers| {
                 apply::layer(input, Scout::blind(), diff, displaced, &options, &stamp, writers)
             })
         });

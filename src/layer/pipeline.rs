@@ -1,47 +1,51 @@
 //! A layer's bytes on their way from the archive to the disk.
 //!
 //! ```text
-//!               reader thread                       caller's thread                two writer threads
-//!   blob ──► decompress, check the ──┬─► blocks ──► tar members ──┬─► batches ──► files of at most 1 MiB
-//!            stored bytes' digest    │                            │   of files
-//!                  ▲                 │                            ├─► directories, links, devices, large files
-//!                  │                 │                            └─► recipe: all but the contents of files
-//!                  │                 └─► blocks ──► diff id thread: sha256 of all bytes
-//!                  │                                      │
-//!                  └────────── emptied buffers ◄──────────┴── whoever lets go of a block last
+//!               caller's thread                                         a helper's, or the caller's
+//!   blob ──► read, check the stored ──┬─► tar members ──┬─► batches ──► files of at most 1 MiB
+//!            bytes' digest; a thread  │                 │   of files
+//!            of its own inflates      │                 ├─► directories, links, devices, large files
+//!                  ▲                  │                 └─► recipe: all but the contents of files
+//!                  │                  └─► blocks ─────────────────────► diff id: sha256 of all bytes
+//!                  │                                                        │
+//!                  └────────── emptied buffers ◄────────────────────────────┴── whoever lets go of a block last
 //! ```
 //!
-//! A block is read once and never copied: the diff id thread, the tar reader and the writers share it, and the bytes
-//! that were hashed are the bytes that are written. There are so many buffers and no more, so a slow disk stops the reader.
+//! A block is read once and never copied: the diff id, the tar reader and the writers share it, and the bytes that were
+//! hashed are the bytes that are written. There are so many buffers and no more, so a slow disk stops the reader.
 //!
-//! Bytes whose digest is known (`Blob::hashed`) are not hashed again: there is no diff id thread then. What the bytes ought
-//! to be is asked when all have gone by, for of a layer that comes through a pipe (`store/arrive.rs`) nobody knows before.
+//! What is on the right is shared with helpers (`crew.rs`), who are there as long as a processor has nothing else to do;
+//! without any the caller's thread does it all, block by block. So there are as many threads as processors, and few of
+//! them ever sleep. Only what must be inflated, or made by somebody else, is read on one more, since it takes longest.
 //!
-//! A small layer goes the same way on the caller's thread alone: it is unpacked before four threads have started.
+//! Bytes whose digest is known (`Blob::hashed`) are not hashed again: there is no diff id then. What the bytes ought to be
+//! is asked when all have gone by, for of a layer that comes through a pipe (`store/arrive.rs`) nobody knows before.
 //!
-//! However it ends, all threads end: each one stops when the channel that it sends to or reads from is closed, and
-//! buffers come home from wherever their blocks are dropped. Knows no tar.
+//! However it ends, all threads end: the reader stops when the channel that it sends to is closed, and buffers come home
+//! from wherever their blocks are dropped. Knows no tar.
 
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
 use crate::archive::blob::Blob;
 use crate::archive::decode::{Damaged, Decoder};
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::sys::dir::Dir;
 use crate::sys::trace;
 
-use super::blocks::{BLOCKS, Block, Buffers, Piece, Pool};
+use super::blocks::{Block, Buffers, Piece, Pool};
+use super::crew::Crew;
+use super::diff_id::DiffId;
 use super::error::Error;
 use super::recipe::Writer;
 use super::sharing::{Offer, Offered};
 
-/// Blobs of up to so many bytes are unpacked on the caller's thread alone.
+/// Blobs of up to so many bytes are inflated on the caller's thread.
 pub const SMALL: u64 = 1 << 20;
 
-/// Whether threads would cost more than they gain.
+/// Whether a reader's thread would cost more than it gains.
 pub(super) fn is_small(blob: &Blob) -> bool {
     blob.stored() <= SMALL
 }
@@ -94,9 +98,15 @@ pub(super) fn run<T>(
     buffers: &mut Buffers,
     work: impl FnOnce(&mut Input<'_>) -> Result<T, Error>,
 ) -> Result<Seen<T>, Error> {
+    let here = small || decoder.is_plain();
     let reader = Reader { known: decoder.known(), bytes: Box::new(decoder), pool: buffers.pool.clone() };
+    let (known, crew) = (reader.known, &buffers.crew);
     let recipe = Writer::new(beside, &mut buffers.packer)?;
-    if small { Ok(run_here(reader, recipe, work)) } else { run_threads(reader, recipe, None, work) }
+    if here {
+        Input::new(Source::Here(Box::new(reader), crew.clone()), recipe, None, known, crew).give_to(work)
+    } else {
+        run_beside(reader, recipe, None, crew, work)
+    }
 }
 
 /// The same with the bytes of a tar that is just being made, whose digest nobody knows yet: returns it. Contents that are
@@ -110,52 +120,26 @@ pub(super) fn run_new<T>(
 ) -> Result<(T, Digest), Error> {
     let reader = Reader { bytes: Box::new(tar), known: None, pool: buffers.pool.clone() };
     let recipe = Writer::new(beside, &mut buffers.packer)?;
-    let Seen { outcome, contents } = run_threads(reader, recipe, Some(offered), work)?;
+    let Seen { outcome, contents } = run_beside(reader, recipe, Some(offered), &buffers.crew, work)?;
     let digest = contents.ok_or_else(|| Error::Thread("diff id", "saw no end".to_owned()));
     outcome.and_then(|outcome| Ok((outcome, digest?)))
 }
 
-fn run_here<T>(
-    reader: Reader,
-    recipe: Writer<'_>,
-    work: impl FnOnce(&mut Input<'_>) -> Result<T, Error>,
-) -> Seen<T> {
-    let known = reader.known;
-    let hasher = known.is_none().then(Hasher::default);
-    let mut input = Input::new(Source::Here(Box::new((reader, hasher))), recipe, None);
-    let outcome = input.give_to(work);
-    let contents = match input.source {
-        Source::Here(here) if input.state == State::Ended => {
-            here.1.map(|hasher| hasher.finish().digest).or(known)
-        }
-        Source::Here(..) | Source::Thread(_) => None,
-    };
-    Seen { outcome, contents }
-}
-
-fn run_threads<T>(
+/// The same, reading on a thread of its own.
+fn run_beside<T>(
     reader: Reader,
     recipe: Writer<'_>,
     offered: Option<Offered>,
+    crew: &Crew,
     work: impl FnOnce(&mut Input<'_>) -> Result<T, Error>,
 ) -> Result<Seen<T>, Error> {
     thread::scope(|scope| {
-        let (to_work, from_reader) = sync_channel(BLOCKS + 1);
-        let (to_hash, from_reader_too) = sync_channel(BLOCKS);
+        let (to_work, from_reader) = channel();
         let known = reader.known;
-        let hash = known.is_none().then(|| spawn(scope, "diff id", move || hash(&from_reader_too)));
-        let hash = hash.transpose()?;
-        let to_hash = hash.is_some().then_some(to_hash);
-        let reader = spawn(scope, "reader", move || read(reader, to_hash.as_ref(), &to_work))?;
-
-        let mut input = Input::new(Source::Thread(from_reader), recipe, offered);
-        let outcome = input.give_to(work);
-        let ended = input.state == State::Ended;
-        drop(input);
-
+        let reader = spawn(scope, "reader", move || read(reader, &to_work))?;
+        let seen = Input::new(Source::Thread(from_reader), recipe, offered, known, crew).give_to(work);
         join("reader", reader)?;
-        let contents = hash.map(|hash| join("diff id", hash)).transpose()?.or(known);
-        Ok(Seen { outcome, contents: contents.filter(|_| ended) })
+        seen
     })
 }
 
@@ -204,25 +188,14 @@ impl Reader {
     }
 }
 
-fn read(mut reader: Reader, to_hash: Option<&SyncSender<Arc<Block>>>, to_work: &SyncSender<Message>) {
+fn read(mut reader: Reader, to_work: &Sender<Message>) {
     loop {
         let message = reader.next();
-        let last = match &message {
-            Message::Block(block) => to_hash.is_some_and(|hash| hash.send(Arc::clone(block)).is_err()),
-            Message::End | Message::Failed(_) => true,
-        };
+        let last = !matches!(message, Message::Block(_));
         if to_work.send(message).is_err() || last {
             return;
         }
     }
-}
-
-fn hash(blocks: &Receiver<Arc<Block>>) -> Digest {
-    let mut hasher = Hasher::default();
-    for block in blocks {
-        hasher.update(&block);
-    }
-    hasher.finish().digest
 }
 
 /// The layer's bytes as they come from the reader.
@@ -230,6 +203,9 @@ pub(super) struct Input<'r> {
     source: Source,
     recipe: Writer<'r>,
     offered: Option<Offered>,
+    /// What hashes the bytes, where nobody has before.
+    diff_id: Option<DiffId>,
+    known: Option<Digest>,
     block: Option<Arc<Block>>,
     at: usize,
     state: State,
@@ -238,10 +214,10 @@ pub(super) struct Input<'r> {
 
 /// Where the reader is.
 enum Source {
-    /// On a thread of its own; another one hashes the same blocks.
+    /// On a thread of its own.
     Thread(Receiver<Message>),
-    /// Here, and so is the hash, where there must be one.
-    Here(Box<(Reader, Option<Hasher>)>),
+    /// Here, where it helps those who have its blocks rather than wait for them.
+    Here(Box<Reader>, Crew),
 }
 
 #[derive(PartialEq, Eq)]
@@ -252,22 +228,36 @@ enum State {
 }
 
 impl<'r> Input<'r> {
-    fn new(source: Source, recipe: Writer<'r>, offered: Option<Offered>) -> Self {
-        let (block, at, fault) = (None, 0, None);
-        Self { source, recipe, offered, block, at, state: State::Flowing, fault }
+    fn new(
+        source: Source,
+        recipe: Writer<'r>,
+        offered: Option<Offered>,
+        known: Option<Digest>,
+        crew: &Crew,
+    ) -> Self {
+        let diff_id = known.is_none().then(|| DiffId::new(crew));
+        let (block, at, state, fault) = (None, 0, State::Flowing, None);
+        Self { source, recipe, offered, diff_id, known, block, at, state, fault }
     }
 
     /// Lets `work` have the bytes, and reads those that it leaves.
-    fn give_to<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
-        match work(self) {
+    fn give_to<T>(mut self, work: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<Seen<T>, Error> {
+        let outcome = match work(&mut self) {
             Err(error) if !error.may_be_damage() => Err(error),
-            outcome => {
-                self.read_to_end().map_err(|_| self.fault())?;
-                let outcome = outcome?;
-                self.recipe.finish()?;
-                Ok(outcome)
-            }
+            outcome => self.end(outcome),
+        };
+        if self.state != State::Ended {
+            return Ok(Seen { outcome, contents: None });
         }
+        let contents = self.diff_id.map(DiffId::finish).transpose()?.or(self.known);
+        Ok(Seen { outcome, contents })
+    }
+
+    fn end<T>(&mut self, outcome: Result<T, Error>) -> Result<T, Error> {
+        self.read_to_end().map_err(|_| self.fault())?;
+        let outcome = outcome?;
+        self.recipe.finish()?;
+        Ok(outcome)
     }
 
     /// Returns the recipe, which sees all that is consumed.
@@ -312,17 +302,16 @@ impl<'r> Input<'r> {
         self.at = 0;
         let message = match &mut self.source {
             Source::Thread(messages) => messages.recv(),
-            Source::Here(here) => {
-                let (reader, hasher) = &mut **here;
-                let message = reader.next();
-                if let (Message::Block(block), Some(hasher)) = (&message, hasher) {
-                    hasher.update(block);
-                }
-                Ok(message)
+            Source::Here(reader, crew) => {
+                while reader.pool.is_dry() && crew.help_once() {}
+                Ok(reader.next())
             }
         };
         match message {
-            Ok(Message::Block(block)) => self.block = Some(block),
+            Ok(Message::Block(block)) => {
+                self.diff_id.iter().for_each(|diff_id| diff_id.add(&block));
+                self.block = Some(block);
+            }
             Ok(Message::End) => self.state = State::Ended,
             Ok(Message::Failed(e)) => return Err(self.fail(e.into())),
             Err(_) => return Err(self.fail(Error::Thread("reader", "ended early".to_owned()))),

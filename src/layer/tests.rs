@@ -21,6 +21,8 @@ use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
 use super::*;
@@ -75,33 +77,44 @@ impl Scene {
         let below = (0..self.layers).rev().map(|n| self.open(n)).collect();
         std::fs::create_dir(self.home.path().join(self.layers.to_string())).unwrap();
         self.layers += 1;
-        let outcome = self.unpacked(tar, &self.top(), below);
-        if pipeline::is_small(&blob(tar)) {
-            self.compare_with_threads(tar, outcome.is_ok());
-        }
+        let outcome = self.unpacked(tar, blob(tar), &mut Buffers::default(), &self.top(), below);
+        self.compare_with_threads(tar, outcome.is_ok());
         outcome
     }
 
     /// Unpacks a layer, and makes its tar again from what has become of it.
-    fn unpacked(&self, tar: &[u8], diff: &Dir, below: Vec<Dir>) -> Result<Summary, Error> {
+    fn unpacked(
+        &self,
+        tar: &[u8],
+        blob: Blob,
+        buffers: &mut Buffers,
+        diff: &Dir,
+        below: Vec<Dir>,
+    ) -> Result<Summary, Error> {
         let beside = tempfile::tempdir_in(&self.home).unwrap();
         let beside = Dir::open(beside.path()).unwrap();
-        let summary =
-            unpack(blob(tar), &Digest::of(tar), diff, &beside, &self.options, &mut Buffers::default())?
-                .settle(diff, &Below::new(below))?;
+        let summary = unpack(blob, &Digest::of(tar), diff, &beside, &self.options, buffers)?
+            .settle(diff, &Below::new(below))?;
         assert!(rebuilt(&beside, diff).unwrap() == tar, "the recipe makes another tar");
         Ok(summary)
     }
 
-    /// Small layers are unpacked without threads: with them, which zeros behind the tar's end make it large enough for,
+    /// On one thread, with a helper, and with a reader too, which zeros behind the tar's end make the blob large enough for,
     /// the same must come out.
     fn compare_with_threads(&self, tar: &[u8], well: bool) {
         let large = [tar, &vec![0; 1 << 20]].concat();
+        for stored in [blob(&large), blob(&gzip(&large, Compression::none()))] {
+            assert!(!pipeline::is_small(&stored));
+            helped(|crew| self.compare_with(&large, stored, &mut Buffers::alone(crew), well));
+        }
+    }
+
+    fn compare_with(&self, tar: &[u8], stored: Blob, buffers: &mut Buffers, well: bool) {
         let path = self.home.path().join("with-threads");
         std::fs::create_dir(&path).unwrap();
         let diff = Dir::open(&path).unwrap();
         let below = (0..self.layers - 1).rev().map(|n| self.open(n)).collect();
-        let outcome = self.unpacked(&large, &diff, below);
+        let outcome = self.unpacked(tar, stored, buffers, &diff, below);
         assert_eq!(outcome.is_ok(), well);
         if well {
             assert_eq!(list(&diff), list(&self.top()));
@@ -139,6 +152,12 @@ fn blob(bytes: &[u8]) -> Blob {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
     Blob::of_file(file).unwrap()
+}
+
+fn gzip(bytes: &[u8], level: Compression) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), level);
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
 }
 
 /// Says an error as the command line would.

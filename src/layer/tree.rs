@@ -19,8 +19,8 @@ mod seen;
 
 use seen::Seen;
 
-/// How many directories are held open at most. Batches on their way to the writers hold others; together with a second
-/// layer being unpacked they stay below the usual limit of 1,024 files (getrlimit(2)).
+/// How many directories are held open at most. Batches that wait to be written hold others; together with a second layer
+/// being unpacked they stay below the usual limit of 1,024 files (getrlimit(2)).
 const OPEN_DIRECTORIES: usize = 128;
 
 /// A directory of this layer. A number is never given twice: one that was removed and made again is another.

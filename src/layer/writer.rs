@@ -1,34 +1,28 @@
-//! Two threads that write small files, a batch at a time.
+//! Small files are left to helpers, a batch at a time, or written at once where there are none.
 //!
-//! Creating an inode costs the kernel more than the tar reader's whole work for it, so files are created on threads of
-//! their own, in no order. Whoever needs a file to be there, or to stay away, calls [`Writers::drain`] before.
+//! Creating an inode costs the kernel more than the tar reader's whole work for it, so it is shared (`crew.rs`), and files
+//! are created in no order. Whoever needs a file to be there, or to stay away, calls [`Writers::drain`] before.
 
 use std::fs::File;
 use std::io::Write;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crate::sys::CallFailed;
 use crate::sys::dir::Dir;
+use crate::sys::trace;
 
 use super::apply::SMALL;
 use super::blocks::{BLOCK, ENOUGH, FEWER, Piece};
+use super::crew::Crew;
 use super::error::{Error, For};
 use super::meta::{Meta, Stamp};
-use super::pipeline;
-
-/// Three gain nothing on two cores: the directory's lock is the bound.
-const WRITERS: usize = 2;
-
-/// How many batches wait for a writer.
-const WAITING: usize = 2;
 
 /// How many files make a batch. It bounds, too, how many directory handles are out.
-const BATCH_FILES: usize = 64;
+const BATCH_FILES: usize = 32;
 
 /// How many blocks a batch holds on to before it is sent; many small files among large ones must not starve the reader.
-const BATCH_BLOCKS: usize = 2;
+const BATCH_BLOCKS: usize = 1;
 
 // A batch, the file that is to be added to it, and what the reader waits for that fills it on: else one waits for ever.
 const _: () = assert!(FEWER > BATCH_BLOCKS + SMALL as usize / BLOCK + ENOUGH);
@@ -48,53 +42,37 @@ pub(super) struct Job {
     pub(super) pieces: Vec<Piece>,
 }
 
-/// The way to the writer threads; without a queue there are none, and files are written at once.
-pub(super) struct Writers<'a> {
-    queue: Option<SyncSender<Vec<Job>>>,
-    stamp: &'a Stamp,
-    progress: &'a Progress,
+/// Those who write a layer's small files.
+pub(super) struct Writers {
+    crew: Crew,
+    shared: Arc<Shared>,
     batch: Vec<Job>,
     blocks: usize,
 }
 
-/// Runs `work`, which writes all files itself.
-pub(super) fn without<T>(
-    stamp: &Stamp,
-    work: impl FnOnce(&mut Writers<'_>) -> Result<T, Error>,
-) -> Result<T, Error> {
-    let progress = Progress::default();
-    work(&mut Writers { queue: None, stamp, progress: &progress, batch: Vec::new(), blocks: 0 })
+struct Shared {
+    stamp: Arc<Stamp>,
+    progress: Progress,
 }
 
-/// Runs `work` with writers at its side, and waits for all that they have to write.
+/// Runs `work`, and waits for all that is to be written then, however it ended.
 pub(super) fn with<T>(
-    stamp: &Stamp,
-    work: impl FnOnce(&mut Writers<'_>) -> Result<T, Error>,
+    crew: &Crew,
+    stamp: &Arc<Stamp>,
+    work: impl FnOnce(&mut Writers) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let progress = Progress::default();
-    let (queue, batches) = sync_channel(WAITING);
-    let batches = Mutex::new(batches);
-    thread::scope(|scope| {
-        let mut writers =
-            Writers { queue: Some(queue), stamp, progress: &progress, batch: Vec::new(), blocks: 0 };
-        let mut threads = Vec::with_capacity(WRITERS);
-        for _ in 0..WRITERS {
-            threads.push(pipeline::spawn(scope, "writer", || write_batches(&batches, &progress, stamp))?);
-        }
-        let outcome = work(&mut writers).and_then(|outcome| writers.drain().map(|()| outcome));
-        drop(writers); // and with it the queue, which is what ends the threads
-        for thread in threads {
-            pipeline::join("writer", thread)?;
-        }
-        outcome
-    })
+    let shared = Arc::new(Shared { stamp: Arc::clone(stamp), progress: Progress::default() });
+    let mut writers = Writers { crew: crew.clone(), shared, batch: Vec::new(), blocks: 0 };
+    let outcome = work(&mut writers);
+    let written = writers.drain();
+    outcome.and_then(|outcome| written.map(|()| outcome))
 }
 
-impl Writers<'_> {
-    /// Leaves a file to the writers.
+impl Writers {
+    /// Leaves a file to a helper, or writes it where there is none.
     pub(super) fn push(&mut self, job: Job) -> Result<(), Error> {
-        if self.queue.is_none() {
-            return write(&job, self.stamp);
+        if self.batch.is_empty() && !self.crew.has_helpers() {
+            return write(&job, &self.shared.stamp);
         }
         let last = self.batch.iter().rev().find_map(|job| job.pieces.last());
         let begins_block = match (last, job.pieces.first()) {
@@ -109,23 +87,44 @@ impl Writers<'_> {
     /// Sends off what has gathered.
     pub(super) fn flush(&mut self) -> Result<(), Error> {
         self.blocks = 0;
-        if let Some(queue) = self.queue.as_ref().filter(|_| !self.batch.is_empty()) {
-            self.progress.lock().outstanding += 1;
-            if queue.send(std::mem::take(&mut self.batch)).is_err() {
-                self.progress.lock().outstanding -= 1; // cannot be: the receiver outlives the threads
-            }
+        let progress = &self.shared.progress;
+        if !self.batch.is_empty() {
+            progress.lock().outstanding += 1;
+            let (shared, batch) = (Arc::clone(&self.shared), std::mem::take(&mut self.batch));
+            let subject = trace::subject();
+            self.crew.share(Box::new(move || {
+                let _about = trace::within(subject);
+                shared.write(batch);
+            }));
         }
-        self.progress.check(&mut self.progress.lock())
+        progress.check(&mut progress.lock())
     }
 
     /// Waits until every file is written.
     pub(super) fn drain(&mut self) -> Result<(), Error> {
-        self.flush()?;
-        let mut state = self.progress.lock();
+        let flushed = self.flush();
+        let progress = &self.shared.progress;
+        while progress.lock().outstanding > 0 && self.crew.help_once() {}
+        let mut state = progress.lock();
         while state.outstanding > 0 {
-            state = self.progress.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = progress.done.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        self.progress.check(&mut state)
+        flushed.and_then(|()| progress.check(&mut state))
+    }
+}
+
+impl Shared {
+    fn write(&self, batch: Vec<Job>) {
+        let _done = Done(&self.progress);
+        // After a failure the rest is let go.
+        for job in batch {
+            if self.progress.lock().failed {
+                break;
+            }
+            if let Err(fault) = write(&job, &self.stamp) {
+                self.progress.fail(fault);
+            }
+        }
     }
 }
 
@@ -174,23 +173,6 @@ impl Drop for Done<'_> {
         }
         self.0.lock().outstanding -= 1;
         self.0.done.notify_all();
-    }
-}
-
-fn write_batches(batches: &Mutex<Receiver<Vec<Job>>>, progress: &Progress, stamp: &Stamp) {
-    loop {
-        let next = batches.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(batch) = next else { return };
-        let _done = Done(progress);
-        // After a failure the rest is only taken off, so that nobody waits for room.
-        for job in batch {
-            if progress.lock().failed {
-                break;
-            }
-            if let Err(fault) = write(&job, stamp) {
-                progress.fail(fault);
-            }
-        }
     }
 }
 

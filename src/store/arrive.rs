@@ -20,7 +20,8 @@
 //!                       settled, and renamed into place            goes with the stage
 //! ```
 //!
-//! Two are unpacked at a time: while one is read, what was read of the one before may still be written.
+//! Two are unpacked at a time: while one is read, what was read of the one before may still be written. A helper (`crew.rs`)
+//! takes its share of both.
 //!
 //! It may be that work is wasted, but not much of it. A member is taken only if it is large, begins as a tar does, has
 //! room, and is not called by the digest of a layer that the store has. All others are kept, compressed ones too, and so
@@ -45,7 +46,7 @@ use super::staged::{Given, Made, Place};
 use crate::archive::{self, Archive, Lent, Source, Taker};
 use crate::digest::Digest;
 use crate::layer::recipe::{DISPLACED, RECIPE};
-use crate::layer::{self, Buffers, Options, Unnamed};
+use crate::layer::{self, Buffers, Crew, Options, Seat, Unnamed};
 use crate::limits::{Limit, Limits};
 use crate::progress::Progress;
 use crate::sys::dir::Dir;
@@ -99,13 +100,15 @@ impl Change<'_> {
         options: &Options,
         progress: &Progress,
     ) -> Result<Archive, archive::Error> {
+        let crew = Crew::default();
         thread::scope(|scope| {
             let (free, buffers) = channel();
             for _ in 0..AT_ONCE {
-                let _ = free.send(Buffers::default()); // The other end is here.
+                let _ = free.send(Buffers::alone(&crew)); // The other end is here.
             }
+            let (crew, seat, place, known) = (&crew, None, None, None);
             let mut receiver =
-                Receiving { change: self, options, scope, buffers, free, place: None, known: None };
+                Receiving { change: self, options, scope, buffers, free, crew, seat, place, known };
             Archive::receive(source, self.stage.path(), &options.limits, progress, &mut receiver)
         })
     }
@@ -169,6 +172,9 @@ struct Receiving<'scope, 'env> {
     /// As many as members may be unpacked at once, when none is.
     buffers: Receiver<Buffers>,
     free: Sender<Buffers>,
+    crew: &'env Crew,
+    /// That of who reads the archive, for whom a helper stays; none as long as nothing was taken.
+    seat: Option<Seat>,
     /// Where the member goes that was last said to be wanted.
     place: Option<Place>,
     known: Option<HashSet<Digest>>,
@@ -198,6 +204,11 @@ impl Taker for Receiving<'_, '_> {
 
     fn take(&mut self, bytes: Lent) -> usize {
         let place = self.place.take().expect("it was wanted");
+        if self.seat.is_none() {
+            self.seat = Some(self.crew.seat());
+            self.crew.add_helper(self.scope);
+        }
+        let seat = self.crew.seat();
         let mut buffers = self.buffers.recv().expect("the other end is here");
         let mut arrivals = self.change.arrivals.lock();
         let nr = arrivals.len();
@@ -209,10 +220,11 @@ impl Taker for Receiving<'_, '_> {
             let unpacked = layer::unpack_lent(bytes, &place.diff, &place.dir, options, &mut buffers);
             change.arrivals.lock()[nr] = Arrival::There(place, unpacked);
             let _ = free.send(buffers); // Nobody waits for them after the last member.
+            drop(seat);
         });
         if let Err(e) = started {
             arrivals[nr] = Arrival::Failed(layer::Error::Thread("layer", format!("cannot be started: {e}")));
-            let _ = self.free.send(Buffers::default()); // The other end is here.
+            let _ = self.free.send(Buffers::alone(self.crew)); // The other end is here.
         }
         nr
     }

@@ -12,7 +12,7 @@ use crate::layer::capture::{self, Captured, capture};
 use crate::layer::changes::Change as Changed;
 use crate::layer::pack;
 use crate::layer::view::View;
-use crate::layer::{Below, Buffers};
+use crate::layer::{self, Below, Buffers};
 use crate::progress::{Progress, What};
 use crate::sys::dir::Dir;
 use crate::sys::filesystem::size;
@@ -68,11 +68,12 @@ impl Change<'_> {
         let diff = beside.open_dir(DIFF.as_bytes())?;
         let nr = base.layers.len() + 1;
         let failed = |error| self.capture_failed(error, nr);
-        let mut buffers = Buffers::default();
         let counter = source.progress.begin(What::NewLayer, Some(weight(source.changes)));
         let &Source { changes, view, latest, .. } = source;
-        let Captured { unpacked, diff_id, left_out } =
-            capture(changes, view, latest, &counter, (&diff, &beside), &mut buffers).map_err(failed)?;
+        let captured = layer::helped(|crew| {
+            capture(changes, view, latest, &counter, (&diff, &beside), &mut Buffers::alone(crew))
+        });
+        let Captured { unpacked, diff_id, left_out } = captured.map_err(failed)?;
 
         let parent = base.layers.last().map(|layer| layer.chain_id);
         let chain_id = Digest::chain(parent.as_ref(), &diff_id);

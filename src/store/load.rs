@@ -1,9 +1,9 @@
 //! Loading: an image of an archive becomes layers and a record in the store.
 //!
 //! Layers that are missing are unpacked two at a time, the largest first and then the small ones from the base up, each on
-//! its own; where the largest will keep all waiting in the end, the others give way to it. What a layer takes from those
-//! below (see [`layer::Unpacked::settle`]) is added in the order of the stack. Only when all are whole are they moved into
-//! place, the base first: a load that fails leaves the store as it was.
+//! its own; who finds none any more helps with the other. Where the largest will keep all waiting in the end, the others give
+//! way to it. What a layer takes from those below (see [`layer::Unpacked::settle`]) is added in the order of the stack. Only
+//! when all are whole are they moved into place, the base first: a load that fails leaves the store as it was.
 //!
 //! Layers that came through a pipe were unpacked before the image was known; see `arrive.rs`.
 
@@ -20,7 +20,7 @@ use super::staged::{Made, Room, Settled, Staged};
 use super::{Change, Own, now};
 use crate::archive::{self, Archive, Blob};
 use crate::digest::Digest;
-use crate::layer::{self, Below, Buffers, Options};
+use crate::layer::{self, Below, Buffers, Crew, Options};
 use crate::progress::Progress;
 use crate::sys;
 use crate::sys::CallFailed;
@@ -29,7 +29,7 @@ use crate::sys::filesystem::size;
 use crate::sys::lock::Holder;
 use crate::sys::trace;
 
-/// How many layers are unpacked at once: two keep two processors busy, and more do not help (each has threads of its own).
+/// How many layers are unpacked at once: two keep two processors busy, and more do not help. Who finds none to unpack helps.
 pub(super) const AT_ONCE: usize = 2;
 
 /// What a load did.
@@ -131,12 +131,15 @@ impl Change<'_> {
         let staged = &*staged;
         let queue = Queue::of(staged, &arrived);
         let (send, receive) = mpsc::channel();
+        let crew = Crew::default();
         thread::scope(|scope| {
-            for _ in 0..AT_ONCE.min(queue.order.len()) {
-                let (send, queue, taken) = (send.clone(), &queue, &taken);
+            // For one layer too: who finds none helps.
+            let workers = if queue.order.is_empty() { 0 } else { AT_ONCE };
+            for seat in (0..workers).map(|_| crew.seat()).collect::<Vec<_>>() {
+                let (send, queue, taken, crew) = (send.clone(), &queue, &taken, &crew);
                 let worker = thread::Builder::new().name("layer".to_owned());
                 let started = worker.spawn_scoped(scope, move || {
-                    let mut buffers = queue.buffers();
+                    let mut buffers = queue.buffers(crew);
                     let mut has_given_way = false;
                     while let Some(i) = queue.take() {
                         if queue.gives_way(i) && !std::mem::replace(&mut has_given_way, true) {
@@ -151,9 +154,11 @@ impl Change<'_> {
                             queue.stop();
                         }
                         if send.send((i, unpacked)).is_err() {
-                            return;
+                            break;
                         }
                     }
+                    drop((seat, send, buffers));
+                    crew.help();
                 });
                 if let Err(e) = started {
                     queue.stop();
@@ -314,8 +319,8 @@ impl Queue {
         self.outweighs && self.order.first() != Some(&layer)
     }
 
-    fn buffers(&self) -> Buffers {
-        if self.order.len() == 1 { Buffers::default() } else { Buffers::beside_others() }
+    fn buffers(&self, crew: &Crew) -> Buffers {
+        if self.order.len() == 1 { Buffers::alone(crew) } else { Buffers::beside_others(crew) }
     }
 }
 

@@ -26,7 +26,7 @@ const MAX_STEPS: usize = 4096;
 /// What the path of a file that goes with its directory takes besides its bytes, until the recipe has it.
 const OF_NEWS: u64 = 40;
 
-impl Apply<'_, '_> {
+impl Apply<'_> {
     pub(super) fn make_directory(&mut self, at: &Spot, entry: &[u8]) -> Result<NodeId, Error> {
         self.hold(OF_DIRECTORY + at.name.len() as u64).entry(entry)?;
         self.tree.fits(at.parent, &at.name).entry(entry)?;

@@ -7,8 +7,11 @@ fn unpack_as(tar: &[u8], diff_id: Digest) -> (Scene, Result<Summary, Error>) {
     std::fs::create_dir(scene.home.path().join("0")).unwrap();
     let diff = scene.open(0);
     let beside = Dir::open(scene.home.path()).unwrap();
-    let outcome = unpack(blob(tar), &diff_id, &diff, &beside, &Options::default(), &mut Buffers::default())
-        .and_then(|unpacked| unpacked.settle(&diff, &Below::new(Vec::new())));
+    let outcome = helped(|crew| {
+        let buffers = &mut Buffers::alone(crew);
+        unpack(blob(tar), &diff_id, &diff, &beside, &Options::default(), buffers)
+            .and_then(|unpacked| unpacked.settle(&diff, &Below::new(Vec::new())))
+    });
     (scene, outcome)
 }
 
@@ -44,12 +47,7 @@ fn damage_is_told_by_the_digest_rather_than_by_its_symptom() {
 #[test]
 fn a_compressed_layer_is_compared_uncompressed() {
     let sound = tar("f a text");
-    let gzip = |bytes: &[u8]| {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
-    };
-    let members = [gzip(&sound[..600]), gzip(&sound[600..])].concat();
+    let members = [&sound[..600], &sound[600..]].map(|part| gzip(part, Compression::fast())).concat();
     let (scene, outcome) = unpack_as(&members, Digest::of(&sound));
     assert_eq!(outcome.unwrap().bytes, 4);
     scene_holds(scene, "d ./\nf a text");
