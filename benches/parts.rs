@@ -110,7 +110,7 @@ fn decode(bencher: Bencher<'_, '_>, format: &str) {
     });
 }
 
-/// The whole pipeline and its writers.
+/// The whole pipeline, and a helper.
 #[divan::bench(args = [100, 2_000, 20_000], sample_count = 10)]
 fn unpack(bencher: Bencher<'_, '_>, files: usize) {
     let tar = tar(files, 4_000, false);
@@ -128,8 +128,10 @@ fn unpack(bencher: Bencher<'_, '_>, files: usize) {
         (blob, Dir::open(&root).expect("it is there"), Dir::open(&beside).expect("it is there"))
     };
     let bencher = bencher.counter(ItemsCount::new(files)).with_inputs(fresh);
-    let mut buffers = Buffers::default();
-    bencher.bench_local_values(|(blob, dir, beside)| {
-        layer::unpack(blob, &diff_id, &dir, &beside, &Options::default(), &mut buffers).map(drop)
+    layer::helped(|crew| {
+        let mut buffers = Buffers::alone(crew);
+        bencher.bench_local_values(|(blob, dir, beside)| {
+            layer::unpack(blob, &diff_id, &dir, &beside, &Options::default(), &mut buffers).map(drop)
+        });
     });
 }

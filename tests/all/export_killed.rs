@@ -77,7 +77,7 @@ fn what_is_interrupted_while_the_disk_takes_its_time_leaves_nothing() {
     ] {
         let mut command = scene.command(&words.split(' ').collect::<Vec<_>>());
         command.env_remove("OVLCTL_NO_SYNC");
-        let mut is_slow = Happens::SignalledAndSlow(Signal::SIGINT, 12);
+        let mut is_slow = Happens::SignalledAndSlow(Signal::SIGINT);
         let output = tracer::run(&command, Stdio::null(), &scene.path(""), &mut |at| {
             if at.number == call { mem::replace(&mut is_slow, Happens::Nothing) } else { Happens::Nothing }
         });

@@ -44,8 +44,8 @@ pub(crate) enum Happens {
     Fails(Errno),
     /// The process gets a signal before it is made.
     Signalled(Signal),
-    /// The same, and it is slow: other threads enter or leave so many calls before it is made.
-    SignalledAndSlow(Signal, usize),
+    /// The same, and it is so slow that another thread has read the signal (signalfd(2)), and goes on, before it is made.
+    SignalledAndSlow(Signal),
     /// It is made; if it asks for the time of day, it is told so many seconds since 1970.
     Tells(i64),
 }
@@ -170,6 +170,15 @@ fn without_vdso(thread: Pid) -> nix::Result<()> {
     Ok(())
 }
 
+/// Whether the call that has just returned has.
+fn has_read_a_signal(thread: Pid) -> bool {
+    let size = size_of::<libc::signalfd_siginfo>() as u64;
+    let is_it = |registers: libc::user_regs_struct| {
+        i64::try_from(registers.orig_rax) == Ok(libc::SYS_read) && registers.rax == size
+    };
+    ptrace::getregs(thread).is_ok_and(is_it)
+}
+
 #[derive(Default)]
 struct Seen {
     counting: bool,
@@ -179,23 +188,23 @@ struct Seen {
     failing: HashMap<Pid, Errno>,
     /// Where which time is to be written when a call returns, by thread.
     telling: HashMap<Pid, (u64, i64)>,
-    /// Who waits for so many calls of others.
-    held: Option<(Pid, usize)>,
+    /// Who waits until another has read a signal.
+    held: Option<Pid>,
+    /// Who has.
+    heard: Option<Pid>,
 }
 
 impl Seen {
-    /// Whether a thread that was just stopped is to stay so; one that others held lets go on.
+    /// Whether a thread that was just stopped is to stay so; who has read a signal, and goes on, lets it go on.
     fn holds(&mut self, stopped: Pid) -> bool {
-        let Some((held, calls)) = &mut self.held else { return false };
-        if *held == stopped {
-            return true;
-        }
-        *calls = calls.saturating_sub(1);
-        if *calls == 0 {
-            let _ = ptrace::syscall(*held, None);
+        let Some(held) = self.held else { return false };
+        if self.heard == Some(stopped) {
+            let _ = ptrace::syscall(held, None);
             self.held = None;
+        } else if has_read_a_signal(stopped) {
+            self.heard = Some(stopped);
         }
-        false
+        held == stopped
     }
 
     fn stop(&mut self, thread: Pid, at: &mut dyn FnMut(&Call) -> Happens) -> nix::Result<Option<Signal>> {
@@ -236,8 +245,8 @@ impl Seen {
             // The number of any of its threads means the process (kill(2)).
             Happens::Kill => kill(thread, Signal::SIGKILL).map(|()| None),
             Happens::Signalled(signal) => kill(thread, signal).map(|()| None),
-            Happens::SignalledAndSlow(signal, calls) => {
-                self.held = Some((thread, calls));
+            Happens::SignalledAndSlow(signal) => {
+                self.held = Some(thread);
                 kill(thread, signal).map(|()| None)
             }
             Happens::Fails(errno) => {
