@@ -220,7 +220,7 @@ fn decoded(
 ) -> Result<pipeline::Seen<Unpacked>, Error> {
     fresh_root(diff).map_err(Error::Call)?;
     let stamp = Arc::new(Stamp::new(diff, options.xattrs)?);
-    let crew = buffers.crew.clone();
+    let crew = buffers.crew(small);
     let seen = pipeline::run(decoder, small, beside, buffers, |input| {
         let displaced = recipe::Displaced::new(beside);
         writer::with(&crew, &stamp, |writers| {

@@ -26,7 +26,7 @@ pub(super) const ENOUGH: usize = 3;
 pub struct Buffers {
     pub(super) pool: Pool,
     pub(super) packer: Packer,
-    pub(super) crew: Crew,
+    crew: Crew,
 }
 
 impl Buffers {
@@ -40,6 +40,11 @@ impl Buffers {
     #[must_use]
     pub fn beside_others(crew: &Crew) -> Self {
         Self { pool: Pool::of(FEWER), ..Self::alone(crew) }
+    }
+
+    /// Returns who helps with a layer; nobody with a `small` one, which is unpacked before he has woken.
+    pub(super) fn crew(&self, small: bool) -> Crew {
+        if small { Crew::default() } else { self.crew.clone() }
     }
 }
 

@@ -63,7 +63,7 @@ pub fn capture(
 ) -> Result<Captured, Error> {
     fresh_root(diff)?;
     let stamp = Arc::new(Stamp::new(diff, XattrPolicy::Keep)?);
-    let crew = buffers.crew.clone();
+    let crew = buffers.crew(false);
     // Nobody else's: what a container holds its owner has put there.
     let limits = Limits::NONE;
     let options = Options { limits, ..Options::default() };

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
@@ -13,8 +14,11 @@ use std::thread::{self, Scope};
 /// Something to do that waits for nobody. Where it matters that it panicked, it tells so by what it drops.
 pub(super) type Task = Box<dyn FnOnce() + Send>;
 
-/// How many tasks wait for helpers at most. One more takes its owner as long as it would a helper.
+/// How many tasks wait for helpers at most: enough that none of them ever waits for one. What is more their owner does.
 const WAITING: usize = 8;
+
+/// How many helpers are of use: the bytes of a layer are hashed by one, and a directory's lock lets few make files in it.
+const MOST: usize = 4;
 
 /// Those who unpack layers, and those who help them.
 #[derive(Clone, Default)]
@@ -39,12 +43,12 @@ struct State {
 #[must_use = "helpers go when there is none"]
 pub struct Seat(Crew);
 
-/// Does `work` with a helper at its side, on a thread of its own. Where none can be started, it is done without.
+/// Does `work` with helpers at its side.
 pub fn helped<T>(work: impl FnOnce(&Crew) -> T) -> T {
     let crew = Crew::default();
     let seat = crew.seat();
     thread::scope(|scope| {
-        crew.add_helper(scope);
+        crew.add_helpers(scope, 1);
         let _seat = seat;
         work(&crew)
     })
@@ -57,10 +61,14 @@ impl Crew {
         Seat(self.clone())
     }
 
-    /// Has a helper begin on a thread of its own. Where none can be started, whoever would share does more himself.
-    pub fn add_helper<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
-        let helper = thread::Builder::new().name("helper".to_owned());
-        let _ = helper.spawn_scoped(scope, || self.help());
+    /// Has helpers begin, on threads of their own: one for each processor but those that are `busy` already.
+    pub fn add_helpers<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, busy: usize) {
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        for _ in 0..processors.saturating_sub(busy).min(MOST) {
+            let helper = thread::Builder::new().name("helper".to_owned());
+            // Where none can be started, others do more themselves.
+            let _ = helper.spawn_scoped(scope, || self.help());
+        }
     }
 
     /// Does what others leave to helpers, until nobody has a seat.
@@ -141,6 +149,20 @@ mod tests {
 
     use super::*;
 
+    /// Does `work` with one helper, whatever the machine has.
+    fn with_helper(work: impl FnOnce(&Crew)) {
+        let crew = Crew::default();
+        let seat = crew.seat();
+        thread::scope(|scope| {
+            scope.spawn(|| crew.help());
+            while !crew.has_helpers() {
+                thread::yield_now();
+            }
+            let _seat = seat;
+            work(&crew);
+        });
+    }
+
     fn tell(send: &Sender<(u8, ThreadId)>, nr: u8) -> Task {
         let send = send.clone();
         Box::new(move || send.send((nr, thread::current().id())).unwrap())
@@ -164,10 +186,7 @@ mod tests {
         let (begin, begun) = channel();
         let (go_on, may_go_on) = channel::<()>();
         let me = thread::current().id();
-        helped(|crew| {
-            while !crew.has_helpers() {
-                thread::yield_now();
-            }
+        with_helper(|crew| {
             crew.share(Box::new(move || {
                 begin.send(()).unwrap();
                 may_go_on.recv().unwrap();
@@ -192,10 +211,7 @@ mod tests {
     #[test]
     fn a_task_that_panics_takes_no_helper_along() {
         let (send, done) = channel();
-        helped(|crew| {
-            while !crew.has_helpers() {
-                thread::yield_now();
-            }
+        with_helper(|crew| {
             crew.share(Box::new(|| panic!("on purpose")));
             crew.share(tell(&send, 1));
             assert_ne!(done.recv().unwrap().1, thread::current().id());

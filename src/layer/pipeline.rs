@@ -15,8 +15,9 @@
 //! hashed are the bytes that are written. There are so many buffers and no more, so a slow disk stops the reader.
 //!
 //! What is on the right is shared with helpers (`crew.rs`), who are there as long as a processor has nothing else to do;
-//! without any the caller's thread does it all, block by block. So there are as many threads as processors, and few of
-//! them ever sleep. Only what must be inflated, or made by somebody else, is read on one more, since it takes longest.
+//! without any, and for a small layer, the caller's thread does it all, block by block. So there are as many threads as
+//! processors, and few of them ever sleep. Only what must be inflated, or made by somebody else, is read on one more, since
+//! it takes longest.
 //!
 //! Bytes whose digest is known (`Blob::hashed`) are not hashed again: there is no diff id then. What the bytes ought to be
 //! is asked when all have gone by, for of a layer that comes through a pipe (`store/arrive.rs`) nobody knows before.
@@ -100,12 +101,12 @@ pub(super) fn run<T>(
 ) -> Result<Seen<T>, Error> {
     let here = small || decoder.is_plain();
     let reader = Reader { known: decoder.known(), bytes: Box::new(decoder), pool: buffers.pool.clone() };
-    let (known, crew) = (reader.known, &buffers.crew);
+    let (known, crew) = (reader.known, buffers.crew(small));
     let recipe = Writer::new(beside, &mut buffers.packer)?;
     if here {
-        Input::new(Source::Here(Box::new(reader), crew.clone()), recipe, None, known, crew).give_to(work)
+        Input::new(Source::Here(Box::new(reader), crew.clone()), recipe, None, known, &crew).give_to(work)
     } else {
-        run_beside(reader, recipe, None, crew, work)
+        run_beside(reader, recipe, None, &crew, work)
     }
 }
 
@@ -119,8 +120,9 @@ pub(super) fn run_new<T>(
     work: impl FnOnce(&mut Input<'_>) -> Result<T, Error>,
 ) -> Result<(T, Digest), Error> {
     let reader = Reader { bytes: Box::new(tar), known: None, pool: buffers.pool.clone() };
+    let crew = buffers.crew(false);
     let recipe = Writer::new(beside, &mut buffers.packer)?;
-    let Seen { outcome, contents } = run_beside(reader, recipe, Some(offered), &buffers.crew, work)?;
+    let Seen { outcome, contents } = run_beside(reader, recipe, Some(offered), &crew, work)?;
     let digest = contents.ok_or_else(|| Error::Thread("diff id", "saw no end".to_owned()));
     outcome.and_then(|outcome| Ok((outcome, digest?)))
 }

@@ -20,8 +20,8 @@
 //!                       settled, and renamed into place            goes with the stage
 //! ```
 //!
-//! Two are unpacked at a time: while one is read, what was read of the one before may still be written. A helper (`crew.rs`)
-//! takes its share of both.
+//! Two are unpacked at a time: while one is read, what was read of the one before may still be written. Helpers (`crew.rs`)
+//! take their share of both.
 //!
 //! It may be that work is wasted, but not much of it. A member is taken only if it is large, begins as a tar does, has
 //! room, and is not called by the digest of a layer that the store has. All others are kept, compressed ones too, and so
@@ -173,7 +173,7 @@ struct Receiving<'scope, 'env> {
     buffers: Receiver<Buffers>,
     free: Sender<Buffers>,
     crew: &'env Crew,
-    /// That of who reads the archive, for whom a helper stays; none as long as nothing was taken.
+    /// That of who reads the archive, for whom helpers stay; none as long as nothing was taken.
     seat: Option<Seat>,
     /// Where the member goes that was last said to be wanted.
     place: Option<Place>,
@@ -206,7 +206,7 @@ impl Taker for Receiving<'_, '_> {
         let place = self.place.take().expect("it was wanted");
         if self.seat.is_none() {
             self.seat = Some(self.crew.seat());
-            self.crew.add_helper(self.scope);
+            self.crew.add_helpers(self.scope, 1);
         }
         let seat = self.crew.seat();
         let mut buffers = self.buffers.recv().expect("the other end is here");

@@ -165,6 +165,9 @@ impl Change<'_> {
                     return Err(Error::Thread(e));
                 }
             }
+            if workers > 0 {
+                crew.add_helpers(scope, workers);
+            }
             drop(send);
             self.settle(chain, staged, arrived, &receive)
         })
