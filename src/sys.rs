@@ -141,17 +141,17 @@ pub fn widen(pipe: impl AsFd) {
     }
 }
 
-/// Asks the kernel to bring bytes of a file into memory that will be read soon, up to where `asked` is to be moved on to; both
-/// are offsets. Reading them then waits for no disk; by itself the kernel goes only some 128 KiB further than was read.
+/// Asks the kernel to bring bytes of a file into memory that will be read soon, from the offset `asked` on, which moves, up to
+/// `to`, in pieces of 512 KiB; less is not worth a call. Reading them then waits for no disk; by itself the kernel goes only
+/// some 128 KiB further than was read.
 pub fn read_ahead(file: impl AsFd, asked: &mut u64, to: u64) {
     use rustix::fs::{Advice, fadvise};
     /// Of more at once it may take a part only (`force_page_cache_ra` in mm/readahead.c).
     const AT_ONCE: u64 = 512 << 10;
-    while *asked < to {
-        let len = AT_ONCE.min(to - *asked);
+    while *asked + AT_ONCE <= to {
         // Where that is refused, it only takes longer.
-        let _ = fadvise(&file, *asked, std::num::NonZero::new(len), Advice::WillNeed);
-        *asked += len;
+        let _ = fadvise(&file, *asked, std::num::NonZero::new(AT_ONCE), Advice::WillNeed);
+        *asked += AT_ONCE;
     }
 }
 

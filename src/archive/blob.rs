@@ -16,9 +16,6 @@ use crate::sys;
 /// How far ahead of what is read the kernel is asked to be: whoever reads does much else between two reads.
 const AHEAD: u64 = 8 << 20;
 
-/// How much further it is asked each time, however small reads are.
-const STEP: u64 = 512 << 10;
-
 /// A run of bytes of an open file.
 #[derive(Debug, Clone)]
 pub struct Extent {
@@ -125,8 +122,7 @@ impl Read for Blob {
         let Extent { file, start, len, .. } = &self.extent;
         // Many want but the first bytes, to see what it is.
         if self.read > 0 {
-            let soon = (self.read + AHEAD).next_multiple_of(STEP).min(*len);
-            sys::read_ahead(file, &mut self.asked, start + soon);
+            sys::read_ahead(file, &mut self.asked, start + (self.read + AHEAD).min(*len));
         }
         let n = file.read_at(&mut buf[..want], start + self.read)?;
         if n == 0 {
