@@ -127,12 +127,6 @@ impl Decoder {
         self.format
     }
 
-    /// Whether the bytes are as they are stored, so that reading them is no work.
-    #[must_use]
-    pub fn is_plain(&self) -> bool {
-        self.format == Format::Plain
-    }
-
     /// Returns the sha256 of the bytes that are read from here, where it is known before they are.
     #[must_use]
     pub fn known(&self) -> Option<Digest> {

@@ -32,6 +32,7 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 
 use crate::archive::blob::Blob;
 use crate::archive::decode::{Damaged, Decoder};
+use crate::archive::format::Format;
 use crate::digest::Digest;
 use crate::sys::dir::Dir;
 use crate::sys::trace;
@@ -99,14 +100,15 @@ pub(super) fn run<T>(
     buffers: &mut Buffers,
     work: impl FnOnce(&mut Input<'_>) -> Result<T, Error>,
 ) -> Result<Seen<T>, Error> {
-    let here = small || decoder.is_plain();
-    let reader = Reader { known: decoder.known(), bytes: Box::new(decoder), pool: buffers.pool.clone() };
-    let (known, crew) = (reader.known, buffers.crew(small));
+    // Reading what is stored as it is is no work.
+    let here = small || decoder.format() == Format::Plain;
+    let (known, crew) = (decoder.known(), buffers.crew(small));
+    let reader = Reader { bytes: Box::new(decoder), pool: buffers.pool.clone() };
     let recipe = Writer::new(beside, &mut buffers.packer)?;
     if here {
         Input::new(Source::Here(Box::new(reader), crew.clone()), recipe, None, known, &crew).give_to(work)
     } else {
-        run_beside(reader, recipe, None, &crew, work)
+        run_beside(reader, recipe, None, known, &crew, work)
     }
 }
 
@@ -119,10 +121,10 @@ pub(super) fn run_new<T>(
     buffers: &mut Buffers,
     work: impl FnOnce(&mut Input<'_>) -> Result<T, Error>,
 ) -> Result<(T, Digest), Error> {
-    let reader = Reader { bytes: Box::new(tar), known: None, pool: buffers.pool.clone() };
+    let reader = Reader { bytes: Box::new(tar), pool: buffers.pool.clone() };
     let crew = buffers.crew(false);
     let recipe = Writer::new(beside, &mut buffers.packer)?;
-    let Seen { outcome, contents } = run_beside(reader, recipe, Some(offered), &crew, work)?;
+    let Seen { outcome, contents } = run_beside(reader, recipe, Some(offered), None, &crew, work)?;
     let digest = contents.ok_or_else(|| Error::Thread("diff id", "saw no end".to_owned()));
     outcome.and_then(|outcome| Ok((outcome, digest?)))
 }
@@ -132,12 +134,12 @@ fn run_beside<T>(
     reader: Reader,
     recipe: Writer<'_>,
     offered: Option<Offered>,
+    known: Option<Digest>,
     crew: &Crew,
     work: impl FnOnce(&mut Input<'_>) -> Result<T, Error>,
 ) -> Result<Seen<T>, Error> {
     thread::scope(|scope| {
         let (to_work, from_reader) = channel();
-        let known = reader.known;
         let reader = spawn(scope, "reader", move || read(reader, &to_work))?;
         let seen = Input::new(Source::Thread(from_reader), recipe, offered, known, crew).give_to(work);
         join("reader", reader)?;
@@ -168,8 +170,6 @@ pub(super) fn join<T>(name: &'static str, thread: ScopedJoinHandle<'_, T>) -> Re
 /// Makes blocks of a blob.
 struct Reader {
     bytes: Box<dyn Read + Send>,
-    /// What the sha256 of the bytes is, where it need not be found out.
-    known: Option<Digest>,
     pool: Pool,
 }
 
@@ -207,6 +207,7 @@ pub(super) struct Input<'r> {
     offered: Option<Offered>,
     /// What hashes the bytes, where nobody has before.
     diff_id: Option<DiffId>,
+    /// Their sha256, where it need not be found out.
     known: Option<Digest>,
     block: Option<Arc<Block>>,
     at: usize,
