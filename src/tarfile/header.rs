@@ -42,9 +42,9 @@ impl<'a> Header<'a> {
     pub(super) fn parse(block: &'a [u8; BLOCK]) -> Result<Self, Reason> {
         let layout = tar::Header::from_byte_slice(block);
         let said = number::field(&layout.as_old().cksum).ok_or("the header's checksum is no number")?;
+        let sum = sum(block);
         // Sun's and early GNU's tar summed signed characters.
-        let (unsigned, signed) = sums(block);
-        if said != i128::from(unsigned) && said != i128::from(signed) {
+        if said != i128::from(sum) && said != i128::from(sum) - 256 * i128::from(high(block)) {
             return Err("the header's checksum is wrong".into());
         }
         Ok(Self { layout })
@@ -145,14 +145,17 @@ fn text(field: &[u8]) -> &[u8] {
     field.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-/// The sums of all bytes, unsigned and signed, the checksum's own counted as spaces.
-fn sums(block: &[u8; BLOCK]) -> (u32, i32) {
-    const CHECKSUM: std::ops::Range<usize> = 148..156;
+/// Where the checksum itself stands, which counts as spaces.
+const CHECKSUM: std::ops::Range<usize> = 148..156;
+
+/// The sum of all bytes.
+fn sum(block: &[u8; BLOCK]) -> u32 {
     let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
-    let high = block.iter().filter(|byte| **byte >= 0x80).count();
-    let high_in_checksum = block[CHECKSUM].iter().filter(|byte| **byte >= 0x80).count();
-    let spaces = u32::from(b' ') * 8;
-    let unsigned = sum(block) - sum(&block[CHECKSUM]) + spaces;
-    let signed = i64::from(unsigned) - 256 * (high - high_in_checksum) as i64;
-    (unsigned, i32::try_from(signed).expect("at most 512 times 255"))
+    sum(block) - sum(&block[CHECKSUM]) + u32::from(b' ') * 8
+}
+
+/// How many bytes are negative as signed characters.
+fn high(block: &[u8; BLOCK]) -> u32 {
+    let high = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(byte >> 7)).sum::<u32>();
+    high(block) - high(&block[CHECKSUM])
 }
