@@ -26,20 +26,18 @@ impl Seen {
 
     /// Adds a hash; `true` where it may have been added before.
     pub(super) fn insert(&mut self, hash: u64) -> bool {
-        let before = self.may_have(hash);
         match self {
-            Self::Exactly(hashes) if hashes.len() < EXACTLY => {
-                hashes.insert(hash);
-            }
+            Self::Exactly(hashes) if hashes.len() < EXACTLY => !hashes.insert(hash),
             Self::Exactly(hashes) => {
                 let mut filter = vec![0; (BITS / 64) as usize].into_boxed_slice();
-                hashes.iter().for_each(|&known| set(&mut filter, known));
-                set(&mut filter, hash);
+                for &known in hashes.iter() {
+                    set(&mut filter, known);
+                }
                 *self = Self::Perhaps(filter);
+                self.insert(hash)
             }
-            Self::Perhaps(filter) => set(filter, hash),
+            Self::Perhaps(filter) => !set(filter, hash),
         }
-        before
     }
 
     /// Whether a hash may have been added.
@@ -51,8 +49,14 @@ impl Seen {
     }
 }
 
-fn set(filter: &mut [u64], hash: u64) {
-    bits(hash).for_each(|(word, bit)| filter[word] |= bit);
+/// Returns whether a bit of them was not set before.
+fn set(filter: &mut [u64], hash: u64) -> bool {
+    let mut news = false;
+    for (word, bit) in bits(hash) {
+        news |= filter[word] & bit == 0;
+        filter[word] |= bit;
+    }
+    news
 }
 
 /// Returns the places of the bits that stand for a hash, each a word and a mask.
