@@ -51,6 +51,7 @@ pub mod record;
 pub mod recover;
 mod reserve;
 pub mod save;
+mod settling;
 pub mod snapshots;
 pub mod stage;
 mod staged;

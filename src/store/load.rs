@@ -2,20 +2,21 @@
 //!
 //! Layers that are missing are unpacked two at a time, the largest first and then the small ones from the base up, each on
 //! its own; who finds none any more helps with the other. Where the largest will keep all waiting in the end, the others give
-//! way to it. What a layer takes from those below (see [`layer::Unpacked::settle`]) is added in the order of the stack. Only
-//! when all are whole are they moved into place, the base first: a load that fails leaves the store as it was.
+//! way to it. What a layer takes from those below (see [`layer::Unpacked::settle`]) is added in the order of the stack
+//! (`settling.rs`). Only when all are whole are they moved into place, the base first: a load that fails leaves the store as
+//! it was.
 //!
 //! Layers that came through a pipe were unpacked before the image was known; see `arrive.rs`.
 
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
 use std::thread;
 
 use super::error::{Error, is_there};
-use super::layers::Pile;
 use super::layout::DIFF;
 use super::record::{ImageLayer, ImageRecord, LayerRecord};
+use super::settling::Settling;
 use super::staged::{Made, Room, Settled, Staged};
 use super::{Change, Own, now};
 use crate::archive::{self, Archive, Blob};
@@ -25,7 +26,6 @@ use crate::progress::Progress;
 use crate::sys;
 use crate::sys::CallFailed;
 use crate::sys::dir::Dir;
-use crate::sys::filesystem::size;
 use crate::sys::lock::Holder;
 use crate::sys::trace;
 
@@ -118,7 +118,7 @@ impl Change<'_> {
         Ok(None)
     }
 
-    /// Unpacks the staged layers side by side, and settles each as soon as all below it are.
+    /// Unpacks the staged layers side by side, and settles each as soon as all below it are (`settling.rs`).
     pub(super) fn fill(
         &self,
         archive: &Archive,
@@ -130,13 +130,13 @@ impl Change<'_> {
         let arrived: Vec<_> = staged.iter_mut().map(Staged::take_unpacked).collect();
         let staged = &*staged;
         let queue = Queue::of(staged, &arrived);
-        let (send, receive) = mpsc::channel();
+        let settling = Settling::new(self, chain, staged, arrived);
         let crew = Crew::default();
         thread::scope(|scope| {
             // For one layer too: who finds none helps.
             let workers = if queue.order.is_empty() { 0 } else { AT_ONCE };
             for seat in (0..workers).map(|_| crew.seat()).collect::<Vec<_>>() {
-                let (send, queue, taken, crew) = (send.clone(), &queue, &taken, &crew);
+                let (queue, settling, taken, crew) = (&queue, &settling, &taken, &crew);
                 let worker = thread::Builder::new().name("layer".to_owned());
                 let started = worker.spawn_scoped(scope, move || {
                     let mut buffers = queue.buffers(crew);
@@ -150,14 +150,11 @@ impl Change<'_> {
                         let unpacked = blob.and_then(|blob| {
                             self.unpack(blob, &staged[i], chain.len(), options, &mut buffers)
                         });
-                        if unpacked.is_err() {
+                        if !settling.add(i, unpacked) {
                             queue.stop();
                         }
-                        if send.send((i, unpacked)).is_err() {
-                            break;
-                        }
                     }
-                    drop((seat, send, buffers));
+                    drop((seat, buffers));
                     crew.help();
                 });
                 if let Err(e) = started {
@@ -168,9 +165,9 @@ impl Change<'_> {
             if workers > 0 {
                 crew.add_helpers(scope, workers);
             }
-            drop(send);
-            self.settle(chain, staged, arrived, &receive)
-        })
+            Ok(())
+        })?;
+        settling.finish()
     }
 
     /// Makes a place for a layer, and unpacks it there.
@@ -186,46 +183,6 @@ impl Change<'_> {
         let unpacked = layer::unpack(blob, &layer.blob.diff_id, &place.diff, &place.dir, options, buffers)
             .map_err(|e| self.layer_failed(e, layer.at + 1, of, layer.room))?;
         Ok(Made { place, unpacked })
-    }
-
-    /// Settles and furnishes layers in the order of the stack, as they come in.
-    fn settle(
-        &self,
-        chain: &[Digest],
-        staged: &[Staged<'_>],
-        mut arrived: Vec<Option<Made>>,
-        made: &mpsc::Receiver<(usize, Result<Made, Error>)>,
-    ) -> Result<Vec<Settled>, Error> {
-        let (mut settled, mut pile) = (Vec::new(), Pile::default());
-        let mut below = Below::default();
-        let mut at = 0;
-        while settled.len() < staged.len() {
-            let layer = &staged[settled.len()];
-            let Some(Made { place, unpacked: ready }) = arrived[settled.len()].take() else {
-                let (i, result) = made.recv().expect("workers send a result for each layer, or an error");
-                arrived[i] = Some(result?);
-                continue;
-            };
-            for there in &chain[at..layer.at] {
-                self.lay(&mut below, there)?;
-            }
-            at = layer.at + 1;
-            let _about = trace::about(|| layer.called(chain.len()));
-            let failed = |e| self.layer_failed(e, layer.at + 1, chain.len(), layer.room);
-            let summary = ready.settle(&place.diff, &below).map_err(failed)?;
-            trace::done(|| format!("unpacked, {} entries, {}", summary.entries, size(summary.bytes)));
-            let link = if self.store.has_layer(&layer.chain_id)? {
-                None
-            } else {
-                let parent = layer.at.checked_sub(1).map(|at| chain[at]).filter(|_| !summary.opaque_root);
-                let link = self.furnish_layer(&place.path, layer.chain_id, parent, &mut pile);
-                Some(link.map_err(|e| self.unless_full(e, chain.len(), layer.room))?)
-            };
-            below.lay(place.diff, summary.opaque_root);
-            layer.counter.end();
-            settled.push(Settled { path: place.path, summary, link });
-        }
-        Ok(settled)
     }
 
     /// Lays a layer that the store has on top of `below`.
@@ -279,7 +236,7 @@ impl Change<'_> {
     }
 
     /// What is said of a layer's place that cannot be made: a full disk is full for all layers, whichever meets it first.
-    fn unless_full(&self, error: Error, of: usize, room: Room) -> Error {
+    pub(super) fn unless_full(&self, error: Error, of: usize, room: Room) -> Error {
         if error.is_full() { self.no_space(of, room) } else { error }
     }
 
