@@ -27,11 +27,11 @@ class Run:
         self.memory = usage.ru_maxrss
 
 
-def run(argv):
-    """Runs a command and measures it."""
+def run(argv, given=subprocess.DEVNULL):
+    """Runs a command and measures it; `given` is its standard input."""
     with tempfile.TemporaryFile() as said:
         before = time.perf_counter()
-        child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        child = subprocess.Popen(argv, stdin=given, stdout=said, stderr=said)
         _, status, usage = os.wait4(child.pid, 0)
         wall = time.perf_counter() - before
         child.returncode = os.waitstatus_to_exitcode(status)
@@ -40,6 +40,24 @@ def run(argv):
             text = said.read().decode(errors="replace")[-400:].strip()
             raise Failed(f"{' '.join(argv)[:200]}: exit {child.returncode}", text)
     return Run(wall, usage)
+
+
+def run_piped(write, argv):
+    """Measures a command whose standard input is a pipe that `write(pipe)` fills, in a process of its own."""
+    reading, writing = os.pipe()
+    writer = os.fork()
+    if writer == 0:
+        try:
+            os.close(reading)
+            write(writing)
+        finally:
+            os._exit(1)  # What it wrote is judged by who reads it.
+    os.close(writing)
+    try:
+        return run(argv, reading)
+    finally:
+        os.close(reading)
+        os.waitpid(writer, 0)
 
 
 def all_at_once(argvs):
