@@ -7,6 +7,7 @@
 //! KIND: `d`, `f`, `l` symbolic link, `h` hard link, `c`, `b`, `p`; in trees `-` is overlayfs' whiteout. What is left out is
 //! the default: 0755 for directories, else 0644, root's, of 1970. `\xNN` is a byte.
 
+mod helpers;
 mod metadata;
 mod order;
 mod recipes;
