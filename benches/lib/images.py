@@ -131,9 +131,9 @@ def small_layers(contents, count):
     return layers
 
 
-def million(contents, count=1_000_000):
-    """One layer of a million empty or tiny files."""
-    layer = Layer("million")
+def many(contents, count):
+    """One layer of so many empty or tiny files."""
+    layer = Layer("many")
     return [layer.files("data", [nr % 64 for nr in range(count)], contents, per_dir=100).bytes()]
 
 
@@ -155,7 +155,8 @@ IMAGES = {
     "10-layers-xz": (lambda contents: small_layers(contents, 10), "xz"),
     "128-layers": (lambda contents: small_layers(contents, 128), "plain"),
     "500-layers": (lambda contents: small_layers(contents, 500), "plain"),
-    "million": (million, "plain"),
+    "100000-files": (lambda contents: many(contents, 100_000), "plain"),
+    "1000000-files": (lambda contents: many(contents, 1_000_000), "plain"),
 } | {f"eighth-{nr}": (lambda contents, nr=nr: eighth(contents, nr), "plain") for nr in range(8)}
 
 COMPRESS = {"gzip": ["gzip", "-6n"], "zstd": ["zstd", "-3", "-q", "-T1"], "xz": ["xz", "-6"]}

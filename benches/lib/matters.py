@@ -231,12 +231,27 @@ def memory(place, rounds):
         yield f"peak memory, load of {name}", max(peaks) / 1024, "MiB", "< 64"
 
 
-def growth(place, _rounds):
-    """A million files, and 500 layers. Takes a minute or two."""
-    place.emptied()
-    large = place.load("million")
-    yield "load of 1,000,000 files", large.wall, "s", None
-    yield "load of 1,000,000 files, peak memory", large.memory / 1024, "MiB", None
+def growth(place, rounds):
+    """A million files beside a tenth of them, in turns with tar(1), and 500 layers. Takes a minute or two a round. The least
+    counts: the first round has a filesystem that is all new."""
+    counts, runs = ("100000", "1000000"), {}
+    for _ in range(rounds):
+        for count in counts:
+            image = place.images[f"{count}-files"]
+            place.emptied()
+            runs.setdefault(("load", count), []).append(place.load(image.name))
+            place.emptied()
+            os.mkdir(place.root)
+            untar = ["tar", "-xf", image.layers[0], "-C", place.root]
+            runs.setdefault(("tar -xf", count), []).append(run(untar))
+    walls = {way: min(run.wall for run in of) for way, of in runs.items()}
+    for (way, count), wall in walls.items():
+        yield f"{way} of {int(count):,} files", wall, "s", None
+    fewer, more = (("load", count) for count in counts)
+    yield "load of ten times the files", walls[more] / walls[fewer], "×", "≈ 10"
+    work = {way: min(run.cpu for run in runs[way]) for way in (fewer, more)}
+    yield "load of ten times the files, processor time", work[more] / work[fewer], "×", "≈ 10"
+    yield "load of 1,000,000 files, peak memory", max(run.memory for run in runs[more]) / 1024, "MiB", "< 64"
     for layers in ("10", "128", "500"):
         place.emptied()
         took = place.load(f"{layers}-layers").wall
@@ -254,5 +269,5 @@ MATTERS = {
     "rm": (removing, ["one-big"]),
     "at-once": (at_once, [f"eighth-{nr}" for nr in range(8)]),
     "memory": (memory, ["node-slim", "node-slim-gzip", "node-slim-zstd", "10-layers-xz", "one-big", "128-layers"]),
-    "growth": (growth, ["million", "10-layers", "128-layers", "500-layers"]),
+    "growth": (growth, ["100000-files", "1000000-files", "10-layers", "128-layers", "500-layers"]),
 }
