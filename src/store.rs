@@ -72,6 +72,7 @@ use layout::Layout;
 use reserve::Reserve;
 use stage::Stage;
 
+use crate::sys::CallFailed;
 use crate::sys::dir::{Dir, FileType};
 use crate::sys::filesystem::Filesystem;
 use crate::sys::lock::{Holder, Lock, Share};
@@ -353,8 +354,13 @@ fn try_out(root: &Dir) -> Result<(), Error> {
     let whiteout = dir.mknod(b"whiteout", FileType::CharacterDevice, 0, (0, 0));
     let opaque = dir.set_xattr_self(b"trusted.overlay.opaque", b"y");
     crate::sys::tree::remove(root, TRIAL)?;
-    whiteout.map_err(|_| unfit("whiteouts (character devices)"))?;
-    opaque.map_err(|_| unfit("overlayfs' extended attributes (trusted.*)"))
+    let told = |failed: CallFailed, what| {
+        // A disk that fails, or is full, is not unfit.
+        let unheld = [ErrorKind::PermissionDenied, ErrorKind::Unsupported, ErrorKind::InvalidInput];
+        if unheld.contains(&failed.kind()) { unfit(what) } else { failed.into() }
+    };
+    whiteout.map_err(|e| told(e, "whiteouts (character devices)"))?;
+    opaque.map_err(|e| told(e, "overlayfs' extended attributes (trusted.*)"))
 }
 
 /// Makes a folder of the store's where it is missing.

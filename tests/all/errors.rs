@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use rustix::mount::{MountFlags, mount_remount};
+use rustix::mount::{MountFlags, mount, mount_remount};
 
 use crate::support::{NOBODY, Scene, image, layer};
 
@@ -249,6 +249,20 @@ fn store_on_overlayfs() {
     assert!(said.stderr.contains("over/store lies on overlayfs"), "{}", said.stderr);
     assert!(said.stderr.contains("--root"), "{}", said.stderr);
     scene.run("umount over").succeeds();
+}
+
+#[test]
+fn store_on_a_filesystem_without_attributes() {
+    let scene = Scene::new();
+    let ramfs = scene.mkdir("store");
+    mount("ramfs", &ramfs, "ramfs", MountFlags::empty(), None).unwrap();
+    scene.save("x.tar", &image("x").layer(&layer().file("a", "1")));
+    scene.run("load x.tar").fails(5).stderr_is(
+        "
+        ovlctl: cannot load x.tar: [STORE] lies on ramfs, which cannot hold overlayfs' extended attributes (trusted.*)
+        hint: give --root a directory on ext4, xfs or btrfs",
+    );
+    assert_eq!(fs::read_dir(ramfs).unwrap().count(), 0);
 }
 
 #[test]

@@ -9,7 +9,9 @@ use nix::errno::Errno;
 
 use crate::support::case::{Case, Stage, every_call, tell};
 use crate::support::cases;
-use crate::support::kinds::{is_of_descriptors, is_of_files, is_of_room, is_of_signals, is_of_threads};
+use crate::support::kinds::{
+    is_of_descriptors, is_of_files, is_of_room, is_of_signals, is_of_threads, is_of_trials,
+};
 use crate::support::tracer::{Call, Happens};
 
 /// So many calls of a verb fail where not all do.
@@ -18,6 +20,11 @@ const SAMPLE: usize = 6;
 #[test]
 fn load_that_makes_the_store() {
     fails(&cases::LOAD_THAT_MAKES_THE_STORE, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn load_that_tries_the_filesystem() {
+    fails(&cases::LOAD_THAT_MAKES_THE_STORE, Errno::EIO, is_of_trials);
 }
 
 #[test]

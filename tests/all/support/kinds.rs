@@ -118,6 +118,11 @@ pub(crate) fn is_of_room(call: &Call) -> bool {
         && !(call.number == libc::SYS_write && call.arguments[0] < 3)
 }
 
+/// What tells whether a filesystem can hold layers.
+pub(crate) fn is_of_trials(call: &Call) -> bool {
+    call.in_main && matches!(call.number, libc::SYS_mknodat | libc::SYS_fsetxattr)
+}
+
 pub(crate) fn is_of_descriptors(call: &Call) -> bool {
     call.in_main && OF_DESCRIPTORS.contains(&call.number)
 }
