@@ -192,7 +192,7 @@ impl fmt::Debug for Decoder {
     }
 }
 
-/// Tells the decoder's complaints from those of the file it reads, which carry an errno or come from [`Blob`].
+/// Tells the decoder's complaints from those of the file it reads, which carry an errno or come from [`Blob`](super::blob::Blob).
 fn named(format: Format, error: io::Error) -> io::Error {
     if error.raw_os_error().is_some() || format == Format::Plain {
         return error;
