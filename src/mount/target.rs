@@ -1,6 +1,6 @@
 //! Where a mount shall appear.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ impl Target {
 
     /// Returns a handle of the pinned directory.
     pub(super) fn handle(&self) -> Result<OwnedFd, Error> {
-        Ok(self.dir.as_fd().try_clone_to_owned()?)
+        Ok(self.dir.again()?)
     }
 
     /// Waits until no other ovlctl mounts here, and looks again whether one has. The turn ends when it is dropped.

@@ -123,6 +123,11 @@ impl Pinned {
         Ok(Self { fd })
     }
 
+    /// Returns a second handle of the same directory.
+    pub fn again(&self) -> Result<OwnedFd> {
+        rustix::io::fcntl_dupfd_cloexec(&self.fd, 0).map_err(|e| CallFailed::on("dup", &self.fd, e))
+    }
+
     /// Returns the path of the directory now; it ends in ` (deleted)` where it has been removed.
     pub fn path(&self) -> Result<PathBuf> {
         let link = self.through_proc();

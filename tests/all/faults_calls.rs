@@ -10,11 +10,11 @@ use nix::errno::Errno;
 use crate::support::case::{Case, Stage, every_call, tell};
 use crate::support::cases;
 use crate::support::kinds::{
-    is_of_descriptors, is_of_files, is_of_room, is_of_signals, is_of_threads, is_of_trials,
+    is_of_copies, is_of_descriptors, is_of_files, is_of_room, is_of_signals, is_of_threads, is_of_trials,
 };
 use crate::support::tracer::{Call, Happens};
 
-/// So many calls of a verb fail where not all do.
+/// About so many calls of a verb fail where not all do.
 const SAMPLE: usize = 6;
 
 #[test]
@@ -216,6 +216,11 @@ fn no_descriptor() {
 }
 
 #[test]
+fn no_second_descriptor() {
+    fails(&cases::MOUNT_OF_AN_ARCHIVE, Errno::EMFILE, is_of_copies);
+}
+
+#[test]
 fn no_memory() {
     SOME.iter().for_each(|case| fails(case, Errno::ENOMEM, is_of_files));
 }
@@ -234,7 +239,7 @@ fn interrupted() {
 fn fails(case: &Case, errno: Errno, which: fn(&Call) -> bool) {
     let stage = Stage::set(case);
     let calls = stage.count(which);
-    let step = calls.div_ceil(if every_call() { usize::MAX } else { SAMPLE });
+    let step = if every_call() || calls < 2 * SAMPLE { 1 } else { calls.div_ceil(SAMPLE) };
     let (mut runs, mut problems) = (0, Vec::new());
     for nth in (1..=calls + calls / 20).step_by(step) {
         let Some((call, output)) = stage.at(nth, which, Happens::Fails(errno)) else { continue };

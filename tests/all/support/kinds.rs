@@ -127,6 +127,11 @@ pub(crate) fn is_of_descriptors(call: &Call) -> bool {
     call.in_main && OF_DESCRIPTORS.contains(&call.number)
 }
 
+/// What makes a descriptor of another.
+pub(crate) fn is_of_copies(call: &Call) -> bool {
+    call.in_main && call.number == libc::SYS_fcntl && call.arguments[1] == libc::F_DUPFD_CLOEXEC as u64
+}
+
 pub(crate) fn is_of_threads(call: &Call) -> bool {
     call.in_main && OF_THREADS.contains(&call.number)
 }
