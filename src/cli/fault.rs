@@ -61,7 +61,7 @@ pub(super) enum Cause {
     Unsound(usize),
     /// This kernel or filesystem cannot, and why.
     Lacking(String),
-    /// What this process became ended so, and has said why itself.
+    /// It ended so, and somebody else says why: what this process became, or who asked it.
     Ended(u8),
     /// A signal asked for the end, and what was half done is undone.
     Interrupted(Ending),

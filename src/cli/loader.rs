@@ -201,7 +201,8 @@ impl Act for Loader {
             Ok(found) => Report::Image(found),
             Err(cause) => Report::Failed(cause.told()),
         };
-        print::report(&report)
+        // Whoever asked says that there is no answer, in the one line of that error.
+        print::report(&report).map_err(|_| Cause::Ended(1).into())
     }
 }
 

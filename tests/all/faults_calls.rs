@@ -10,7 +10,8 @@ use nix::errno::Errno;
 use crate::support::case::{Case, Stage, every_call, tell};
 use crate::support::cases;
 use crate::support::kinds::{
-    is_of_copies, is_of_descriptors, is_of_files, is_of_room, is_of_signals, is_of_threads, is_of_trials,
+    is_of_copies, is_of_descriptors, is_of_files, is_of_output, is_of_room, is_of_signals, is_of_threads,
+    is_of_trials,
 };
 use crate::support::tracer::{Call, Happens};
 
@@ -65,6 +66,11 @@ fn mount_read_only() {
 #[test]
 fn mount_with_an_upper() {
     fails(&cases::MOUNT_WITH_AN_UPPER, Errno::EIO, is_of_files);
+}
+
+#[test]
+fn mount_of_an_archive_that_cannot_be_told() {
+    fails(&cases::MOUNT_OF_AN_ARCHIVE, Errno::EIO, is_of_output);
 }
 
 #[test]

@@ -132,6 +132,11 @@ pub(crate) fn is_of_copies(call: &Call) -> bool {
     call.in_main && call.number == libc::SYS_fcntl && call.arguments[1] == libc::F_DUPFD_CLOEXEC as u64
 }
 
+/// What goes to standard output, which may be another process.
+pub(crate) fn is_of_output(call: &Call) -> bool {
+    call.in_main && call.number == libc::SYS_write && call.arguments[0] == 1
+}
+
 pub(crate) fn is_of_threads(call: &Call) -> bool {
     call.in_main && OF_THREADS.contains(&call.number)
 }
