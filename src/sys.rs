@@ -130,11 +130,11 @@ pub fn make_fifo(path: &std::path::Path) -> Result<(), CallFailed> {
         .map_err(|e| CallFailed::new(format!("mknod({path:?}, S_IFIFO)"), e))
 }
 
-/// Lets a pipe hold as much as anybody may ask for by default (pipe(7)), 1 MiB instead of 64 KiB, so that who writes and who
-/// reads wake one another less often. What is no pipe stays as it is.
+/// Lets a pipe hold 512 KiB instead of 64, so that who writes and who reads wake one another less often. With 1 MiB,
+/// the most that anybody may ask for (pipe(7)), a load takes longer again. What is no pipe stays as it is.
 pub fn widen(pipe: impl AsFd) {
     use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
-    const WIDE: usize = 1 << 20;
+    const WIDE: usize = 512 << 10;
     if fcntl_getpipe_size(&pipe).is_ok_and(|size| size < WIDE) {
         // Where that is refused, it only takes longer.
         let _ = fcntl_setpipe_size(&pipe, WIDE);
@@ -292,7 +292,7 @@ mod tests {
         use rustix::pipe::{fcntl_getpipe_size, pipe};
         let (from, _to) = pipe().unwrap();
         widen(&from);
-        assert_eq!(fcntl_getpipe_size(&from), Ok(1 << 20));
+        assert_eq!(fcntl_getpipe_size(&from), Ok(512 << 10));
         widen(File::open("/dev/null").unwrap());
     }
 
