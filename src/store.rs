@@ -72,11 +72,11 @@ use layout::Layout;
 use reserve::Reserve;
 use stage::Stage;
 
-use crate::sys::CallFailed;
 use crate::sys::dir::{Dir, FileType};
 use crate::sys::filesystem::Filesystem;
 use crate::sys::lock::{Holder, Lock, Share};
 use crate::sys::path;
+use crate::sys::{CallFailed, Errno};
 
 /// A store that may be read.
 #[derive(Debug)]
@@ -356,8 +356,8 @@ fn try_out(root: &Dir) -> Result<(), Error> {
     crate::sys::tree::remove(root, TRIAL)?;
     let told = |failed: CallFailed, what| {
         // A disk that fails, or is full, is not unfit.
-        let unheld = [ErrorKind::PermissionDenied, ErrorKind::Unsupported, ErrorKind::InvalidInput];
-        if unheld.contains(&failed.kind()) { unfit(what) } else { failed.into() }
+        let unheld = [Errno::PERM, Errno::ACCESS, Errno::OPNOTSUPP, Errno::NOSYS, Errno::INVAL];
+        if unheld.contains(&failed.errno) { unfit(what) } else { failed.into() }
     };
     whiteout.map_err(|e| told(e, "whiteouts (character devices)"))?;
     opaque.map_err(|e| told(e, "overlayfs' extended attributes (trusted.*)"))
