@@ -165,6 +165,7 @@ impl Change<'_> {
             if workers > 0 {
                 crew.add_helpers(scope, workers);
             }
+            settling.settle(); // What came through a pipe.
             Ok(())
         })?;
         settling.finish()

@@ -45,7 +45,7 @@ struct Stack {
 }
 
 impl<'a> Settling<'a> {
-    /// Begins with what is unpacked already.
+    /// Takes what is unpacked already.
     pub(super) fn new(
         change: &'a Change<'a>,
         chain: &'a [Digest],
@@ -58,29 +58,26 @@ impl<'a> Settling<'a> {
 
     /// Takes the layer `nr` of the staged ones, or the reason why there is none. Returns whether more are wanted.
     pub(super) fn add(&self, nr: usize, made: Result<Made, Error>) -> bool {
-        let mut waiting = self.waiting();
         match made {
-            Ok(made) => waiting.made[nr] = Some(made),
-            Err(error) => waiting.fail(error),
+            Ok(made) => self.waiting().made[nr] = Some(made),
+            Err(error) => self.waiting().fail(error),
         }
-        if std::mem::replace(&mut waiting.is_cared_for, true) {
-            return waiting.failed.is_none();
-        }
-        drop(waiting);
         self.settle();
         self.waiting().failed.is_none()
     }
 
     /// Returns all of them; after a failure the first reason.
     pub(super) fn finish(self) -> Result<Vec<Settled>, Error> {
-        self.settle();
         let waiting = self.waiting.into_inner().unwrap_or_else(PoisonError::into_inner);
         let stack = self.stack.into_inner().unwrap_or_else(PoisonError::into_inner);
         waiting.failed.map_or(Ok(stack.settled), Err)
     }
 
-    /// Settles what is there, as far as nothing below it is missing.
-    fn settle(&self) {
+    /// Settles what is there, as far as nothing below it is missing; unless somebody is at it, who will find it.
+    pub(super) fn settle(&self) {
+        if std::mem::replace(&mut self.waiting().is_cared_for, true) {
+            return;
+        }
         let mut stack = self.stack.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(made) = self.next(stack.settled.len()) {
             if let Err(error) = self.lay(&mut stack, made) {
@@ -89,7 +86,7 @@ impl<'a> Settling<'a> {
         }
     }
 
-    /// Takes the layer `nr`. Where it is not there, who adds it will look for it again.
+    /// Takes the layer `nr`. Where it is not there, whoever adds it looks for it.
     fn next(&self, nr: usize) -> Option<Made> {
         let mut waiting = self.waiting();
         let is_wanted = waiting.failed.is_none();
