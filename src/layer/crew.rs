@@ -142,26 +142,29 @@ impl Drop for Seat {
     }
 }
 
+/// Does `work` with so many helpers, whatever the machine has.
+#[cfg(test)]
+pub(super) fn with_helpers(count: usize, work: impl FnOnce(&Crew)) {
+    let crew = Crew::default();
+    let seat = crew.seat();
+    thread::scope(|scope| {
+        for _ in 0..count {
+            scope.spawn(|| crew.help());
+        }
+        while crew.lock().helpers < count {
+            thread::yield_now();
+        }
+        let _seat = seat;
+        work(&crew);
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{Sender, channel};
     use std::thread::ThreadId;
 
     use super::*;
-
-    /// Does `work` with one helper, whatever the machine has.
-    fn with_helper(work: impl FnOnce(&Crew)) {
-        let crew = Crew::default();
-        let seat = crew.seat();
-        thread::scope(|scope| {
-            scope.spawn(|| crew.help());
-            while !crew.has_helpers() {
-                thread::yield_now();
-            }
-            let _seat = seat;
-            work(&crew);
-        });
-    }
 
     fn tell(send: &Sender<(u8, ThreadId)>, nr: u8) -> Task {
         let send = send.clone();
@@ -186,7 +189,7 @@ mod tests {
         let (begin, begun) = channel();
         let (go_on, may_go_on) = channel::<()>();
         let me = thread::current().id();
-        with_helper(|crew| {
+        with_helpers(1, |crew| {
             crew.share(Box::new(move || {
                 begin.send(()).unwrap();
                 may_go_on.recv().unwrap();
@@ -211,7 +214,7 @@ mod tests {
     #[test]
     fn a_task_that_panics_takes_no_helper_along() {
         let (send, done) = channel();
-        with_helper(|crew| {
+        with_helpers(1, |crew| {
             crew.share(Box::new(|| panic!("on purpose")));
             crew.share(tell(&send, 1));
             assert_ne!(done.recv().unwrap().1, thread::current().id());

@@ -1,23 +1,9 @@
 //! More helpers than this machine may have processors for.
 
-use std::thread;
-
 use super::*;
+use crate::layer::crew::with_helpers;
 
 const HELPERS: usize = 6;
-
-/// Does `work` with all of them, whatever the machine has.
-fn helped_by_many(work: impl FnOnce(&Crew)) {
-    let crew = Crew::default();
-    let seat = crew.seat();
-    thread::scope(|scope| {
-        for _ in 0..HELPERS {
-            scope.spawn(|| crew.help());
-        }
-        let _seat = seat;
-        work(&crew);
-    });
-}
 
 /// A layer of names that come again, as another kind too, while a helper may have the file that was there before.
 fn of_names_that_come_again() -> String {
@@ -43,7 +29,7 @@ fn whoever_writes_the_files_the_order_of_the_tar_counts() {
     let tar = tar(&text);
     assert!(!pipeline::is_small(&blob(&tar)), "{} bytes", tar.len());
     for _ in 0..3 {
-        helped_by_many(|crew| scene.compare_with(&tar, blob(&tar), &mut Buffers::alone(crew), true));
+        with_helpers(HELPERS, |crew| scene.compare_with(&tar, blob(&tar), &mut Buffers::alone(crew), true));
     }
 }
 
@@ -53,6 +39,6 @@ fn with_many_helpers_a_layer_that_is_refused_ends() {
     let scene = Scene { layers: 1, ..Scene::new() };
     for _ in 0..3 {
         let tar = tar(&text);
-        helped_by_many(|crew| scene.compare_with(&tar, blob(&tar), &mut Buffers::alone(crew), false));
+        with_helpers(HELPERS, |crew| scene.compare_with(&tar, blob(&tar), &mut Buffers::alone(crew), false));
     }
 }
