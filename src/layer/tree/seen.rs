@@ -49,7 +49,7 @@ impl Seen {
     }
 }
 
-/// Returns whether a bit of them was not set before.
+/// Sets the bits that stand for a hash; `true` where one was not set before.
 fn set(filter: &mut [u64], hash: u64) -> bool {
     let mut news = false;
     for (word, bit) in bits(hash) {
