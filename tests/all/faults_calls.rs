@@ -261,6 +261,7 @@ fn fails(case: &Case, errno: Errno, which: fn(&Call) -> bool) {
         stage.stores(),
         problems.len()
     ));
+    assert!(runs > 0, "{}: nothing failed", case.words);
     assert!(problems.is_empty(), "{}: {} of {runs}\n{}", case.words, problems.len(), problems.join("\n"));
 }
 
