@@ -64,12 +64,11 @@ const ROOM: u64 = 4;
 pub(super) struct Arrivals(Mutex<Vec<Arrival>>);
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there are few, and they stay where they are")]
 enum Arrival {
     /// On its way into its place; or it was to be a layer, and is something else.
     Coming,
     /// There, or the reason why not.
-    There(Place, Unnamed),
+    There(Place, Box<Unnamed>),
     /// Not even begun.
     Failed(layer::Error),
     /// Made a layer: the one of this chain id, or still in its stage.
@@ -218,7 +217,7 @@ impl Taker for Receiving<'_, '_> {
         let started = worker.spawn_scoped(self.scope, move || {
             let _about = trace::about(|| format!("layer {} of the pipe", nr + 1));
             let unpacked = layer::unpack_lent(bytes, &place.diff, &place.dir, options, &mut buffers);
-            change.arrivals.lock()[nr] = Arrival::There(place, unpacked);
+            change.arrivals.lock()[nr] = Arrival::There(place, Box::new(unpacked));
             let _ = free.send(buffers); // Nobody waits for them after the last member.
             drop(seat);
         });
