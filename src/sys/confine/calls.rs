@@ -308,7 +308,7 @@ mod tests {
             (libc::SYS_ioctl, [0, u64::from(REQUESTS[0])], ALLOW),
             (libc::SYS_ioctl, [0, TIOCSTI], EPERM),
             // The kernel does not look at the upper half of a request (CVE-2019-10063).
-            (libc::SYS_ioctl, [0, TIOCSTI | 1 << 32], EPERM),
+            (libc::SYS_ioctl, [0, TIOCSTI | (1 << 32)], EPERM),
             (libc::SYS_ioctl, [0, FICLONE], EPERM),
         ] {
             assert_eq!(answer(&filter, machine, call, arguments), expected, "{call} {arguments:x?}");
